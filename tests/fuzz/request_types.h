@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the fuzz targets of the protocol share: every request there is, and an allocator with a limit like a
+ * worker's. */
+#ifndef RECSYS_FUZZ_REQUEST_TYPES_H
+#define RECSYS_FUZZ_REQUEST_TYPES_H
+
+#include "proto/recsys.pb-c.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+
+#define CAPPED_BYTES (256u << 10)
+
+static const ProtobufCMessageDescriptor *const request_types[] = {
+    &recsys__ping_request__descriptor,         &recsys__server_info_request__descriptor,
+    &recsys__status_request__descriptor,       &recsys__event_add_request__descriptor,
+    &recsys__user_history_request__descriptor, &recsys__item_put_request__descriptor,
+    &recsys__item_get_request__descriptor,     &recsys__item_delete_request__descriptor,
+    &recsys__item_list_request__descriptor,    &recsys__feature_put_request__descriptor,
+    &recsys__recommend_request__descriptor,    &recsys__rank_request__descriptor,
+    &recsys__similar_request__descriptor,
+};
+
+#define REQUEST_TYPES_COUNT (sizeof request_types / sizeof *request_types)
+
+struct capped {
+    size_t left_bytes;
+    bool refused;
+};
+
+static void *capped_alloc(void *data, size_t size)
+{
+    struct capped *capped = data;
+    if (size > capped->left_bytes) {
+        capped->refused = true;
+        return NULL;
+    }
+    capped->left_bytes -= size;
+    return malloc(size);
+}
+
+static void capped_free(void *data, void *block)
+{
+    (void)data;
+    free(block);
+}
+
+static inline ProtobufCAllocator capped_allocator(struct capped *capped)
+{
+    return (ProtobufCAllocator){.alloc = capped_alloc, .free = capped_free, .allocator_data = capped};
+}
+
+#endif
