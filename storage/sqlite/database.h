@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of this folder share: the connection, and what a writer keeps in memory beside it. Users of the store
+ * include storage/store.h. */
+#ifndef RECSYS_STORAGE_SQLITE_DATABASE_H
+#define RECSYS_STORAGE_SQLITE_DATABASE_H
+
+#include "storage/sqlite/statements.h"
+#include "storage/store.h"
+
+/* Numbers a writer keeps in memory and puts into the table `total` with each commit that changed them. Those that are
+ * given out are kept so that erasing the newest row and starting again does not give its number to another. */
+enum total {
+    TOTAL_USERS,
+    TOTAL_EVENTS,
+    TOTAL_POSITION, /* from here on: the last one given out */
+    TOTAL_USER_ID,
+    TOTAL_ITEM_ID,
+    TOTAL_COUNT
+};
+
+struct store {
+    sqlite3 *db;
+    char *path;  /* of the database */
+    int lock_fd; /* -1: a reader */
+    bool writer;
+    bool ready;   /* the file was found to be ours and whole: closing may touch it */
+    bool reading; /* between store_read_begin and _end */
+    bool writing; /* between store_begin and store_commit or _rollback */
+    bool failed;  /* something failed since store_begin: what is written may be half of something */
+    int64_t committed[TOTAL_COUNT];
+    int64_t current[TOTAL_COUNT]; /* as this transaction sees them */
+    int64_t given[TOTAL_COUNT];   /* never goes back, also when a transaction does */
+    sqlite3_stmt *statements[SQL_COUNT];
+};
+
+/* ---- transactions.c */
+
+/* Read the totals, and from the tables what was given out. For a writer, when it opens. */
+bool totals_load(struct store *store, struct status *st);
+
+/* One number of the table `total`, as committed. */
+bool totals_read(struct store *store, enum total which, int64_t *value, struct status *st);
+
+/* Whether this is a writer within a transaction in which nothing failed; INTERNAL / NO_TRANSACTION otherwise. */
+bool transaction_open(struct store *store, struct status *st);
+
+/* The number that would be given out next. Taking it is a step of its own, so that what turns out not to be stored uses
+ * none up. */
+int64_t totals_next(const struct store *store, enum total which);
+void totals_take(struct store *store, enum total which);
+
+#endif

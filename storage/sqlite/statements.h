@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * All SQL that runs after a store is open, prepared when it opens: text that does not fit the schema keeps the store
+ * from opening and is named. One use of a statement is sql_use, binding, stepping, sql_end; what is bound must live
+ * until sql_end. */
+#ifndef RECSYS_STORAGE_SQLITE_STATEMENTS_H
+#define RECSYS_STORAGE_SQLITE_STATEMENTS_H
+
+#include "proto/status.h"
+
+#include <sqlite3.h>
+#include <stddef.h>
+
+struct store;
+
+/* X(name, WRITER: writers alone prepare it, BOTH, text)
+ *
+ * A plus before a column keeps the planner from walking the index on it: a user's events are read through the primary
+ * key whatever else restricts them. */
+/* clang-format off */
+#define SQL_STATEMENTS(X)                                                                                              \
+    /* transactions */                                                                                                 \
+    X(BEGIN, WRITER, "BEGIN IMMEDIATE")                                                                                \
+    X(READ_BEGIN, BOTH, "BEGIN")                                                                                       \
+    X(COMMIT, BOTH, "COMMIT")                                                                                          \
+    X(ROLLBACK, BOTH, "ROLLBACK")                                                                                      \
+    X(TOTAL_GET, BOTH, "SELECT value FROM total WHERE name = ?1")                                                      \
+    X(TOTAL_PUT, WRITER,                                                                                               \
+      "INSERT INTO total(name, value) VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET value = excluded.value")          \
+    X(LARGEST, WRITER,                                                                                                 \
+      "SELECT max((SELECT ifnull(max(position), 0) FROM event),"                                                       \
+      "           (SELECT ifnull(max(position), 0) FROM item_change),"                                                 \
+      "           (SELECT ifnull(max(position), 0) FROM activation)),"                                                 \
+      "       (SELECT ifnull(max(user_id), 0) FROM user),"                                                             \
+      "       (SELECT ifnull(max(item_id), 0) FROM item)")                                                             \
+    /* checking */                                                                                                     \
+    X(CHECK_PAGES, BOTH, "PRAGMA integrity_check(1)")                                                                  \
+    X(CHECK_KEYS, BOTH, "PRAGMA foreign_key_check")                                                                    \
+    X(CHECK_TOTALS, BOTH, "SELECT (SELECT count(*) FROM user), (SELECT count(*) FROM event)")                          \
+    X(CHECK_COUNTS, BOTH, "SELECT position, checksum, bytes FROM counts WHERE bytes IS NOT NULL")                      \
+    X(CHECK_MODELS, BOTH, "SELECT version, checksum, bytes FROM model")                                                \
+    /* users */                                                                                                        \
+    X(USER_FIND, BOTH, "SELECT user_id FROM user WHERE name = ?1")                                                     \
+    X(USER_ADD, WRITER, "INSERT INTO user(user_id, name, bucket) VALUES(?1, ?2, ?3)")                                  \
+    X(USER_LIST, BOTH,                                                                                                 \
+      "SELECT user_id, bucket, name FROM user WHERE (bucket, user_id) > (?1, ?2) AND bucket < ?3"                      \
+      " ORDER BY bucket, user_id LIMIT ?4")                                                                            \
+    X(BEHAVIOUR_FIND, BOTH, "SELECT behaviour FROM behaviour WHERE name = ?1")                                         \
+    X(BEHAVIOUR_ADD, WRITER,                                                                                           \
+      "INSERT INTO behaviour(behaviour, name) SELECT ifnull(max(behaviour), 0) + 1, ?1 FROM behaviour"                 \
+      " HAVING count(*) < 255 RETURNING behaviour")                                                                    \
+    X(BEHAVIOUR_LIST, BOTH, "SELECT behaviour, name FROM behaviour ORDER BY behaviour")                                \
+    /* events */                                                                                                       \
+    X(EVENT_APPEND, WRITER,                                                                                            \
+      "INSERT INTO event(user_id, ts_ms, position, item_id, behaviour, value, received_ms, recomm_id, key)"            \
+      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"                                                                    \
+      " ON CONFLICT(user_id, key) WHERE key IS NOT NULL DO NOTHING")                                                   \
+    X(EVENT_BY_KEY, WRITER, "SELECT position FROM event WHERE user_id = ?1 AND key = ?2")                              \
+    X(EVENT_HISTORY, BOTH,                                                                                             \
+      "SELECT user_id, ts_ms, position, item_id, behaviour, value FROM event"                                          \
+      " WHERE user_id = ?1 AND +position <= ?2 ORDER BY ts_ms DESC, position DESC LIMIT ?3")                           \
+    X(EVENT_COUNT, BOTH, "SELECT count(*) FROM event WHERE user_id = ?1 AND +position <= ?2")                          \
+    X(EVENT_SCAN_USER, BOTH,                                                                                           \
+      "SELECT user_id, ts_ms, position, item_id, behaviour, value FROM event"                                          \
+      " WHERE user_id = ?1 AND +position <= ?2 ORDER BY ts_ms, position")                                              \
+    X(EVENT_SCAN, BOTH,                                                                                                \
+      "SELECT user_id, ts_ms, position, item_id, behaviour, value FROM event"                                          \
+      " WHERE +position <= ?1 ORDER BY user_id, ts_ms, position")                                                      \
+    X(EVENT_TAIL, BOTH,                                                                                                \
+      "SELECT user_id, ts_ms, position, item_id, behaviour, value FROM event"                                          \
+      " WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3")                                            \
+    /* items */                                                                                                        \
+    X(ITEM_ADD, WRITER,                                                                                                \
+      "INSERT INTO item(item_id, name, title, categories, attributes, price, available, deleted, created_ms,"          \
+      " expires_ms, position) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                                   \
+    X(ITEM_REPLACE, WRITER,                                                                                            \
+      "UPDATE item SET name = ?2, title = ?3, categories = ?4, attributes = ?5, price = ?6, available = ?7,"           \
+      " deleted = ?8, created_ms = ?9, expires_ms = ?10, position = ?11 WHERE item_id = ?1")                           \
+    X(ITEM_MOVE, WRITER, "UPDATE item SET position = ?2 WHERE item_id = ?1")                                           \
+    X(ITEM_CHANGED, WRITER,                                                                                            \
+      "INSERT INTO item_change(position, item_id, at_ms, kind, content)"                                               \
+      " SELECT position, item_id, ?2, 'item', json_object('name', name, 'title', title,"                               \
+      "  'categories', json(categories), 'attributes', json(attributes), 'price', price,"                              \
+      "  'available', json(iif(available, 'true', 'false')), 'deleted', json(iif(deleted, 'true', 'false')),"          \
+      "  'created_ms', created_ms, 'expires_ms', expires_ms) FROM item WHERE item_id = ?1")                            \
+    X(ITEM_SCAN, BOTH,                                                                                                 \
+      "SELECT item_id, name, title, categories, attributes, price, available, deleted, created_ms, expires_ms,"        \
+      " position FROM item ORDER BY item_id")                                                                          \
+    X(ITEM_NAME, BOTH, "SELECT name FROM item WHERE item_id = ?1")                                                     \
+    /* features */                                                                                                     \
+    X(SPACE_FIND, WRITER, "SELECT space_id, dimension FROM space WHERE modality = ?1 AND encoder = ?2")                \
+    X(SPACE_ADD, WRITER,                                                                                               \
+      "INSERT INTO space(modality, encoder, dimension) VALUES(?1, ?2, ?3) RETURNING space_id")                         \
+    X(SPACE_LIST, BOTH, "SELECT space_id, dimension, modality, encoder FROM space ORDER BY space_id LIMIT ?1")         \
+    X(FEATURE_PUT, WRITER,                                                                                             \
+      "INSERT INTO feature(item_id, space_id, checksum, vec) SELECT ?1, space_id, ?4, ?5 FROM space"                   \
+      " WHERE space_id = ?2 AND dimension = ?3"                                                                        \
+      " ON CONFLICT(item_id, space_id) DO UPDATE SET checksum = excluded.checksum, vec = excluded.vec")                \
+    X(FEATURE_CHANGED, WRITER,                                                                                         \
+      "INSERT INTO item_change(position, item_id, at_ms, kind, space_id) VALUES(?1, ?2, ?3, 'feature', ?4)")           \
+    X(FEATURE_SCAN, BOTH,                                                                                              \
+      "SELECT f.item_id, f.space_id, s.dimension, f.checksum, f.vec FROM feature AS f"                                 \
+      " LEFT JOIN space AS s ON s.space_id = f.space_id ORDER BY f.item_id, f.space_id")                               \
+    /* counts */                                                                                                       \
+    X(COUNTS_PUT, WRITER,                                                                                              \
+      "INSERT INTO counts(position, at_ms, checksum, bytes) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(position) DO UPDATE"    \
+      " SET at_ms = excluded.at_ms, checksum = excluded.checksum, bytes = excluded.bytes"                              \
+      " WHERE excluded.bytes IS NOT NULL")                                                                             \
+    X(COUNTS_FORGET, WRITER,                                                                                           \
+      "DELETE FROM counts WHERE position <= (SELECT position FROM counts ORDER BY position DESC LIMIT 1 OFFSET ?1)")   \
+    X(COUNTS_EMPTY, WRITER,                                                                                            \
+      "UPDATE counts SET bytes = NULL, checksum = NULL WHERE bytes IS NOT NULL AND position <="                        \
+      " (SELECT position FROM counts WHERE bytes IS NOT NULL ORDER BY position DESC LIMIT 1 OFFSET ?1)")               \
+    X(COUNTS_LATEST, BOTH, "SELECT position FROM counts ORDER BY position DESC LIMIT 1")                               \
+    X(COUNTS_LOAD, BOTH,                                                                                               \
+      "SELECT position, checksum, bytes FROM counts WHERE position <= ?1 AND bytes IS NOT NULL"                        \
+      " ORDER BY position DESC LIMIT 1")                                                                               \
+    /* models */                                                                                                       \
+    X(MODEL_PUT, WRITER,                                                                                               \
+      "INSERT INTO model(version, name, sha256, created_ms, checksum, bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"           \
+      " ON CONFLICT(version) DO NOTHING")                                                                              \
+    X(MODEL_LOAD, BOTH,                                                                                                \
+      "SELECT version, name, sha256, created_ms, checksum, bytes FROM model WHERE version = ?1")                       \
+    X(ACTIVATION_PUT, WRITER,                                                                                          \
+      "INSERT INTO activation(position, version, counts_position, at_ms)"                                              \
+      " SELECT ?1, version, ?3, ?4 FROM model WHERE version = ?2")                                                     \
+    X(ACTIVATION_LATEST, BOTH, "SELECT version FROM activation ORDER BY position DESC LIMIT 1")
+/* clang-format on */
+
+enum sql {
+#define SQL_ENUM(name, who, text) SQL_##name,
+    SQL_STATEMENTS(SQL_ENUM)
+#undef SQL_ENUM
+        SQL_COUNT
+};
+
+/* Prepare all statements the connection may run. */
+bool sql_prepare(struct store *store, struct status *st);
+void sql_finalize(struct store *store);
+
+/* The statement, ready to bind. It must not be in use: a callback of a scan cannot start the same scan. */
+sqlite3_stmt *sql_use(struct store *store, enum sql which);
+
+/* `bound` collects, by |, what the sqlite3_bind functions returned. False: the statement was ended. */
+bool sql_bound(struct store *store, enum sql which, int bound, struct status *st);
+
+/* Move to the next row: `*row` is false past the last one. A failure names the statement, and whatever is being written
+ * can only be rolled back. */
+bool sql_step(struct store *store, enum sql which, bool *row, struct status *st);
+
+/* Done with the statement: sees to it that no read transaction stays open. */
+void sql_end(struct store *store, enum sql which);
+
+/* Run to the end a statement whose rows nobody wants: sql_bound, sql_step, sql_end. sqlite3_extended_errcode says why
+ * it failed. */
+bool sql_run(struct store *store, enum sql which, int bound, struct status *st);
+
+/* Copy the text of a column; STORE_CORRUPT where it is too long or none. */
+bool sql_text(struct store *store, sqlite3_stmt *row, int column, char *out, size_t out_bytes, struct status *st);
+
+/* The text of a column until the next step; NULL (and a status) where it cannot be had. */
+const char *sql_text_borrow(struct store *store, sqlite3_stmt *row, int column, struct status *st);
+
+/* The bytes of a column until the next step, compared with their checksum; `what` is named where they differ. `*bytes`
+ * may be NULL where there are 0 of them. */
+bool sql_blob(struct store *store, sqlite3_stmt *row, int column, int64_t checksum, const char *what,
+              const void **bytes, size_t *size_bytes, struct status *st);
+
+/* The same as malloc'ed bytes, never NULL on success. */
+bool sql_blob_copy(struct store *store, sqlite3_stmt *row, int column, int64_t checksum, const char *what, void **bytes,
+                   size_t *size_bytes, struct status *st);
+
+/* What is stored beside a blob: integrity_check does not see that a byte within one changed. */
+int64_t sql_checksum(const void *bytes, size_t size_bytes);
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Users and behaviours: what an event names by number. */
+#include "storage/sqlite/database.h"
+#include "storage/sqlite/errors.h"
+
+#include <limits.h>
+#include <string.h>
+#include <xxhash.h>
+
+#define USER_BUCKETS 1024 /* part of the stored data: shards of a rescoring run are ranges of it */
+
+static bool valid_name(const char *name, const char *what, size_t bytes_max, struct status *st)
+{
+    const size_t length = strlen(name);
+    if (length >= 1 && length <= bytes_max)
+        return true;
+    return status_fail(st, STATUS_INVALID_ARGUMENT, "BAD_NAME", "the name of a %s has %zu bytes, not 1 to %zu", what,
+                       length, bytes_max);
+}
+
+/* The number of a name, 0 where it has none. */
+static bool find_name(struct store *store, enum sql which, const char *name, int64_t *number, struct status *st)
+{
+    sqlite3_stmt *s = sql_use(store, which);
+    bool row = false;
+    if (!sql_bound(store, which, sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC), st))
+        return false;
+    const bool ok = sql_step(store, which, &row, st);
+    if (ok)
+        *number = row ? sqlite3_column_int64(s, 0) : 0;
+    sql_end(store, which);
+    return ok;
+}
+
+/* ---- users */
+
+static bool add_user(struct store *store, const char *name, int64_t *user_id, struct status *st)
+{
+    const size_t length = strlen(name);
+    const int64_t next = totals_next(store, TOTAL_USER_ID);
+    if (!transaction_open(store, st))
+        return false;
+    sqlite3_stmt *s = sql_use(store, SQL_USER_ADD);
+    const int bound = sqlite3_bind_int64(s, 1, next) | sqlite3_bind_text(s, 2, name, (int)length, SQLITE_STATIC) |
+                      sqlite3_bind_int(s, 3, (int)(XXH3_64bits(name, length) % USER_BUCKETS));
+    if (!sql_run(store, SQL_USER_ADD, bound, st))
+        return false;
+    totals_take(store, TOTAL_USER_ID);
+    store->current[TOTAL_USERS]++;
+    *user_id = next;
+    return true;
+}
+
+bool store_user_find(struct store *store, const char *name, bool create, int64_t *user_id, bool *created,
+                     struct status *st)
+{
+    int64_t found = 0;
+    if (!valid_name(name, "user", sizeof((struct store_user *)0)->name - 1, st) ||
+        !find_name(store, SQL_USER_FIND, name, &found, st))
+        return false;
+    const bool add = found == 0 && create;
+    if (add && !add_user(store, name, &found, st))
+        return false;
+    *user_id = found;
+    if (created != NULL)
+        *created = add;
+    return true;
+}
+
+bool store_user_list(struct store *store, int32_t after_bucket, int64_t after_user_id, int32_t end_bucket,
+                     struct store_user *out, size_t capacity, size_t *count, struct status *st)
+{
+    sqlite3_stmt *s = sql_use(store, SQL_USER_LIST);
+    const int bound = sqlite3_bind_int(s, 1, after_bucket) | sqlite3_bind_int64(s, 2, after_user_id) |
+                      sqlite3_bind_int(s, 3, end_bucket) |
+                      sqlite3_bind_int64(s, 4, capacity > INT_MAX ? INT_MAX : (int64_t)capacity);
+    size_t found = 0;
+    bool row = false, ok;
+    if (!sql_bound(store, SQL_USER_LIST, bound, st))
+        return false;
+    while ((ok = sql_step(store, SQL_USER_LIST, &row, st)) && row) {
+        struct store_user *user = &out[found];
+        user->user_id = sqlite3_column_int64(s, 0);
+        user->bucket = sqlite3_column_int(s, 1);
+        ok = sql_text(store, s, 2, user->name, sizeof user->name, st);
+        if (!ok)
+            break;
+        found++;
+    }
+    sql_end(store, SQL_USER_LIST);
+    if (ok)
+        *count = found;
+    return ok;
+}
+
+/* ---- behaviours */
+
+static bool add_behaviour(struct store *store, const char *name, int64_t *behaviour, struct status *st)
+{
+    if (!transaction_open(store, st))
+        return false;
+    sqlite3_stmt *s = sql_use(store, SQL_BEHAVIOUR_ADD);
+    bool row = false;
+    if (!sql_bound(store, SQL_BEHAVIOUR_ADD, sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC), st))
+        return false;
+    bool ok = sql_step(store, SQL_BEHAVIOUR_ADD, &row, st);
+    if (ok && row)
+        *behaviour = sqlite3_column_int64(s, 0);
+    else if (ok)
+        ok = status_fail(st, STATUS_RESOURCE_EXHAUSTED, "TOO_MANY_BEHAVIOURS",
+                         "'%s' would be one behaviour more than 255", name);
+    sql_end(store, SQL_BEHAVIOUR_ADD);
+    return ok;
+}
+
+static bool behaviour_number(struct store *store, int64_t stored, uint8_t *behaviour, struct status *st)
+{
+    if (stored < 0 || stored > UINT8_MAX)
+        return errors_corrupt(st, store->path, "behaviour %lld", (long long)stored);
+    *behaviour = (uint8_t)stored;
+    return true;
+}
+
+bool store_behaviour_find(struct store *store, const char *name, bool create, uint8_t *behaviour, struct status *st)
+{
+    int64_t found = 0;
+    if (!valid_name(name, "behaviour", 256, st) || !find_name(store, SQL_BEHAVIOUR_FIND, name, &found, st))
+        return false;
+    if (found == 0 && create && !add_behaviour(store, name, &found, st))
+        return false;
+    return behaviour_number(store, found, behaviour, st);
+}
+
+bool store_behaviour_list(struct store *store, void (*each)(void *context, uint8_t behaviour, const char *name),
+                          void *context, struct status *st)
+{
+    sqlite3_stmt *s = sql_use(store, SQL_BEHAVIOUR_LIST);
+    bool row = false, ok;
+    while ((ok = sql_step(store, SQL_BEHAVIOUR_LIST, &row, st)) && row) {
+        uint8_t behaviour = 0;
+        const char *name = sql_text_borrow(store, s, 1, st);
+        ok = name != NULL && behaviour_number(store, sqlite3_column_int64(s, 0), &behaviour, st);
+        if (!ok)
+            break;
+        each(context, behaviour, name);
+    }
+    sql_end(store, SQL_BEHAVIOUR_LIST);
+    return ok;
+}
