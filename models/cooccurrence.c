@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "models/cooccurrence.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Events whose decayed weight falls below this say nothing that would change a list. */
+#define NEGLIGIBLE 0.003f
+
+void cooccurrence_close(struct cooccurrence *c)
+{
+    free(c->term);
+    free(c->touched);
+    free(c->is_touched);
+    *c = (struct cooccurrence){0};
+}
+
+void cooccurrence_reset(struct cooccurrence *c)
+{
+    for (size_t i = 0; i < c->touched_count; i++) {
+        c->term[c->touched[i]] = 0;
+        c->is_touched[c->touched[i]] = false;
+    }
+    c->touched_count = 0;
+}
+
+static bool reserve(struct cooccurrence *c, size_t capacity)
+{
+    if (capacity <= c->capacity)
+        return true;
+    cooccurrence_close(c);
+    size_t roomy = capacity + capacity / 4;
+    c->term = calloc(roomy, sizeof *c->term);
+    c->touched = malloc(roomy * sizeof *c->touched);
+    c->is_touched = calloc(roomy, sizeof *c->is_touched);
+    if (c->term == NULL || c->touched == NULL || c->is_touched == NULL) {
+        cooccurrence_close(c);
+        return false;
+    }
+    c->capacity = roomy;
+    return true;
+}
+
+static void add_row(struct cooccurrence *c, const struct counts_entry *row, size_t count, float factor, float sharpness)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t id = row[i].item_id;
+        if (!c->is_touched[id]) {
+            c->is_touched[id] = true;
+            c->touched[c->touched_count++] = id;
+        }
+        c->term[id] += factor * log1pf(row[i].probability * sharpness);
+    }
+}
+
+bool cooccurrence_compute(struct cooccurrence *c, const struct counts_view *counts,
+                          const struct cooccurrence_event *events, size_t count, float weight, float epsilon,
+                          float decay)
+{
+    cooccurrence_reset(c);
+    if (!reserve(c, counts->item_capacity))
+        return false;
+    float factor = weight;
+    for (size_t age = 0; age < count && fabsf(factor) >= NEGLIGIBLE * fabsf(weight); age++, factor *= decay) {
+        size_t entries;
+        const struct counts_entry *row = counts_row(counts, events[age].item_id, &entries);
+        if (factor != 0)
+            add_row(c, row, entries, factor * events[age].value, 1.0f / epsilon);
+    }
+    return true;
+}
+
+float cooccurrence_term(const struct cooccurrence *c, uint32_t item_id)
+{
+    return item_id < c->capacity ? c->term[item_id] : 0;
+}

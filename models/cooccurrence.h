@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The co-occurrence term of every item at once: s_co(c) = w · Σ_l decay^age · value_l · log(1 + P[i_l → c] / ε). A sum over events, so each event's
+ * share can be shown. Only items that followed one of the events get a term: the rest is zero. */
+#ifndef RECSYS_MODELS_COOCCURRENCE_H
+#define RECSYS_MODELS_COOCCURRENCE_H
+
+#include "models/counts.h"
+
+#include <stdbool.h>
+
+/* The terms of one request, by item id; reused from request to request. Start from all-zero. */
+struct cooccurrence {
+    float *term;       /* (capacity): 0 where nothing is known */
+    uint32_t *touched; /* ids with a term, each once */
+    size_t touched_count, capacity;
+    bool *is_touched;
+};
+
+/* An event as this term sees it. */
+struct cooccurrence_event {
+    uint32_t item_id;
+    float value; /* of its behaviour, with its sign */
+};
+
+/* Compute the terms from events, newest first: events[age]. False only out of memory. */
+bool cooccurrence_compute(struct cooccurrence *cooccurrence, const struct counts_view *counts,
+                          const struct cooccurrence_event *events, size_t count, float weight, float epsilon,
+                          float decay);
+
+/* The term of one item. */
+float cooccurrence_term(const struct cooccurrence *cooccurrence, uint32_t item_id);
+
+/* Back to no terms; keeps the memory. */
+void cooccurrence_reset(struct cooccurrence *cooccurrence);
+void cooccurrence_close(struct cooccurrence *cooccurrence);
+
+#endif
