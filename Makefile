@@ -1,0 +1,139 @@
+# recsysd. Newcomers need two commands: `make demo` and `make test`; both set everything up themselves.
+#
+#   make              build/release/{recsysd,recsysctl,recsys-rescore,recsys-train}
+#   make BUILD=asan   the same under AddressSanitizer and UBSan, in build/asan; also tsan, fuzz
+#   make demo         a synthetic shop, imported, served and explained in a minute
+#   make test         unit and integration tests, plain and under sanitizers
+#   make lint         layers, format, clang-tidy, cppcheck, shellcheck, man pages
+#   make stress       the thread tests under TSan
+#   make fuzz         every fuzz target for FUZZ_SECONDS (default 10)
+#   make bench        ratios on the sets in ../shared/data
+#   make install      into PREFIX (/usr/local)
+
+BUILD ?= release
+PREFIX ?= /usr/local
+VERSION := 0.1.0
+out := build/$(BUILD)
+gen := build/gen
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+
+CC = gcc
+packages = libzmq sqlite3 openblas yaml-0.1 libprotobuf-c jansson libmicrohttpd smartcols libxxhash libsodium
+WARNINGS = -Wall -Wextra -Wformat=2 -Wconversion -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wundef
+ifneq ($(CI)$(WERROR),)
+WARNINGS += -Werror
+endif
+CFLAGS_common = -std=c11 -D_GNU_SOURCE -DRECSYSD_VERSION='"$(VERSION)"' -I. -I$(gen) -g -pthread $(WARNINGS)
+CFLAGS_release = -O2 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+CFLAGS_asan = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -fPIE -Wno-format-truncation
+CFLAGS_tsan = -O1 -fsanitize=thread -fno-omit-frame-pointer -fPIE -Wno-format-truncation
+CFLAGS_fuzz = -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fPIE
+LDFLAGS_release = -pie -Wl,-z,relro,-z,now,-z,noexecstack
+LDFLAGS_asan = -pie -fsanitize=address,undefined
+LDFLAGS_tsan = -pie -fsanitize=thread
+LDFLAGS_fuzz = -pie -fsanitize=address,undefined
+ifeq ($(BUILD),fuzz)
+CC = clang
+WARNINGS = -Wall -Wextra
+endif
+CFLAGS_all = $(CFLAGS_common) $(CFLAGS_$(BUILD)) $(package_cflags) $(CFLAGS)
+package_cflags = $(shell pkg-config --cflags $(packages) | sed 's/-I\//-isystem \//g')
+LIBS = $(shell pkg-config --libs $(packages)) -lunistring -lJudy -lm -pthread
+
+# ---- what is built of what. A folder is a layer is a library; a program is the .c file of its name.
+proto_objects := $(patsubst %.c,$(out)/%.o,$(wildcard proto/*.c)) $(out)/gen/recsys.pb-c.o
+kernel_sets := plain avx2 avx512
+models_objects := $(patsubst %.c,$(out)/%.o,$(filter-out models/kernels_isa.c,$(wildcard models/*.c))) \
+                  $(kernel_sets:%=$(out)/models/kernels_%.o)
+storage_objects := $(patsubst %.c,$(out)/%.o,$(wildcard storage/*.c storage/sqlite/*.c))
+programs := recsysd recsysctl recsys-rescore recsys-train
+program_sources := $(programs:%=daemon/%.c)
+ctl_objects := $(patsubst %.c,$(out)/%.o,$(wildcard daemon/ctl_*.c) daemon/npy.c daemon/atomic_file.c daemon/suggest.c daemon/timestamp.c)
+daemon_objects := $(patsubst %.c,$(out)/%.o,$(filter-out $(program_sources) $(wildcard daemon/ctl_*.c) daemon/npy.c daemon/atomic_file.c,$(wildcard daemon/*.c)))
+layers := $(out)/libdaemon.a $(out)/libstorage.a $(out)/libmodels.a $(out)/libproto.a
+
+.PHONY: all
+all: $(programs:%=$(out)/%)
+
+$(out)/recsysctl: $(out)/daemon/recsysctl.o $(ctl_objects) $(out)/libproto.a
+$(out)/recsysd $(out)/recsys-rescore $(out)/recsys-train: $(out)/%: $(out)/daemon/%.o $(layers)
+$(programs:%=$(out)/%):
+	$(CC) $(LDFLAGS_$(BUILD)) -o $@ $^ $(LIBS)
+
+$(out)/libproto.a: $(proto_objects)
+$(out)/libmodels.a: $(models_objects)
+$(out)/libstorage.a: $(storage_objects)
+$(out)/libdaemon.a: $(daemon_objects)
+$(layers):
+	@rm -f $@
+	ar rcs $@ $^
+
+$(gen)/proto/recsys.pb-c.c: proto/recsys.proto
+	@mkdir -p $(gen)
+	protoc-c --c_out=$(gen) $<
+$(gen)/proto/recsys.pb-c.h: $(gen)/proto/recsys.pb-c.c ;
+$(out)/gen/recsys.pb-c.o: $(gen)/proto/recsys.pb-c.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_all) -w -c -o $@ $<
+
+$(out)/%.o: %.c | $(gen)/proto/recsys.pb-c.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_all) -MMD -MP -c -o $@ $<
+
+kernel_flags = -O3 -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math -DKERNELS_SET=kernels_$* -DKERNELS_NAME='"$*"'
+kernel_isa_plain =
+kernel_isa_avx2 = -mavx2 -mfma
+kernel_isa_avx512 = -mavx512f -mavx512vl -mavx512dq -mprefer-vector-width=512
+$(kernel_sets:%=$(out)/models/kernels_%.o): $(out)/models/kernels_%.o: models/kernels_isa.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_all) $(kernel_flags) $(kernel_isa_$*) -MMD -MP -c -o $@ $<
+
+-include $(shell find $(out) -name '*.d' 2>/dev/null)
+
+include tests/tests.mk
+
+# ---- rules that a reader would otherwise have to believe
+includes = grep -n '\#include "' $(wildcard $(1)/*.[ch] $(1)/*/*.[ch])
+.PHONY: layers
+layers:
+	@! $(call includes,proto)   | grep -v '"proto/'
+	@! $(call includes,models)  | grep -v -e '"models/'  -e '"proto/status.h"'
+	@! $(call includes,storage) | grep -v -e '"storage/' -e '"proto/status.h"'
+	@echo "layers: proto, models and storage include nothing they should not know"
+
+sources = $(wildcard daemon/*.[ch] models/*.[ch] storage/*.[ch] storage/sqlite/*.[ch] proto/*.[ch] tests/*/*.[ch])
+.PHONY: lint format compile_commands
+format:
+	clang-format -i $(sources)
+lint: layers compile_commands
+	sh etc/setup.sh build lint
+	clang-format --dry-run -Werror $(sources)
+	shellcheck etc/*.sh .ci/run tests/*/*.sh
+	for page in etc/man/*.scd; do scdoc < $$page > /dev/null || exit 1; done
+	cppcheck --quiet --enable=warning,portability --inline-suppr --error-exitcode=1 --suppress=missingIncludeSystem \
+	    --suppress=unknownMacro -I. -I$(gen) --library=posix -D_GNU_SOURCE -j2 daemon models storage proto
+	clang-tidy --quiet -p build $(wildcard daemon/*.c models/*.c storage/*.c storage/sqlite/*.c proto/*.c)
+compile_commands: $(gen)/proto/recsys.pb-c.h
+	@etc/compile_commands.sh "$(CFLAGS_common) $(package_cflags)" $(wildcard */*.c storage/sqlite/*.c) > build/compile_commands.json
+
+.PHONY: demo
+demo:
+	sh etc/setup.sh build
+	+@$(MAKE) -j2 all build/release/make_shop > build/demo-build.log 2>&1 || { tail -n 30 build/demo-build.log; exit 1; }
+	sh etc/demo.sh
+
+man_pages := $(patsubst etc/man/%.scd,build/man/%,$(wildcard etc/man/*.scd))
+build/man/%: etc/man/%.scd
+	@mkdir -p $(@D)
+	scdoc < $< > $@
+.PHONY: man install clean
+man: $(man_pages)
+install: all man
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man $(DESTDIR)/etc/recsysd $(DESTDIR)/lib/systemd/system
+	install -m 755 $(programs:%=$(out)/%) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 -C etc/recsysd.yaml $(DESTDIR)/etc/recsysd/recsysd.yaml
+	install -m 644 etc/recsysd.service etc/recsysd@.service $(DESTDIR)/lib/systemd/system
+	for page in $(man_pages); do install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
+clean:
+	rm -rf build

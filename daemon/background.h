@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The background thread: counts, the default model, compaction. Low priority; what it makes is built aside and put in place in one step. */
+#ifndef RECSYS_DAEMON_BACKGROUND_H
+#define RECSYS_DAEMON_BACKGROUND_H
+
+#include "daemon/counting.h"
+#include "daemon/writer.h"
+
+struct background {
+    struct engine *engine;
+    struct writer *writer;
+    struct store *reader;
+    struct counting counting;
+    struct arena arena;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t woken;
+    bool running, stopping, dirty; /* guarded by lock */
+    int64_t items_changed_us;      /* last change of an item; 0: none since the last look; guarded by lock */
+    int64_t first_change_us;
+};
+
+/* Load or make what answers requests: behaviours must be known. Called before the writer starts, with the writing connection: the first default
+ * model is stored through it. `reader` stays the caller's. */
+bool background_prepare(struct background *background, struct engine *engine, struct store *store, struct store *reader,
+                        struct status *st);
+
+/* Start the thread. */
+bool background_start(struct background *background, struct writer *writer, struct status *st);
+
+/* Told by the writer after each commit. */
+void background_changed(void *background, size_t events, size_t items);
+
+/* End the thread and hand the counts to the writer to be stored; the writer must still run. */
+void background_stop(struct background *background);
+void background_close(struct background *background);
+
+#endif

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/counting.h"
+
+#include "daemon/timestamp.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#define TAIL_EVENTS 10000
+
+struct counting_event {
+    struct counts_event event;
+    int64_t position;
+    bool counts;
+};
+
+static bool out_of_memory(struct status *st)
+{
+    return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for counts");
+}
+
+/* Stored counts are good for as long as the same behaviours count. */
+static uint64_t signature(const struct engine *engine)
+{
+    uint64_t hash = 0;
+    for (int i = 1; i < 256; i++)
+        if (engine->behaviours[i].weight > 0)
+            hash = XXH3_64bits_withSeed(engine->behaviours[i].name, strlen(engine->behaviours[i].name),
+                                        hash + (uint64_t)i);
+    return hash;
+}
+
+/* ---- one user's contribution, before and after */
+
+static bool collect(void *context, const struct store_event *event)
+{
+    struct counting *c = context;
+    if (c->user_count == c->user_capacity) {
+        size_t capacity = c->user_capacity * 2 + 256;
+        struct counting_event *grown = realloc(c->user, capacity * sizeof *grown);
+        if (grown == NULL) {
+            c->failed = true;
+            return false;
+        }
+        c->user = grown;
+        c->user_capacity = capacity;
+    }
+    c->user[c->user_count++] = (struct counting_event){
+        {event->item_id, event->ts_ms}, event->position, c->engine->behaviours[event->behaviour].weight > 0};
+    return true;
+}
+
+static bool add_user(struct counting *c, struct counts_event *scratch, int64_t up_to, int sign)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < c->user_count; i++)
+        if (c->user[i].counts && c->user[i].position <= up_to)
+            scratch[count++] = c->user[i].event;
+    return counts_user(c->whole, scratch, count, sign);
+}
+
+static bool replace_user(struct counting *c, int64_t user_id, int64_t before, int64_t after, struct status *st)
+{
+    c->user_count = 0;
+    if (!store_event_scan(c->reader, user_id, after, collect, c, st))
+        return false;
+    struct counts_event *scratch = malloc((c->user_count + 1) * sizeof *scratch);
+    bool ok = !c->failed && scratch != NULL && add_user(c, scratch, before, -1) && add_user(c, scratch, after, 1);
+    free(scratch);
+    return ok || out_of_memory(st);
+}
+
+static int by_user(const void *left, const void *right)
+{
+    const struct store_event *a = left, *b = right;
+    return (a->user_id > b->user_id) - (a->user_id < b->user_id);
+}
+
+bool counting_catch_up(struct counting *c, struct status *st)
+{
+    int64_t committed = c->engine->committed;
+    while (c->position < committed) {
+        size_t count;
+        if (!store_event_tail(c->reader, c->position, committed, c->tail, TAIL_EVENTS, &count, st))
+            return false;
+        int64_t after = count == TAIL_EVENTS ? c->tail[count - 1].position : committed;
+        qsort(c->tail, count, sizeof *c->tail, by_user);
+        for (size_t i = 0; i < count; i++)
+            if ((i == 0 || c->tail[i].user_id != c->tail[i - 1].user_id) &&
+                !replace_user(c, c->tail[i].user_id, c->position, after, st))
+                return false;
+        c->position = after;
+        c->pending_events += count;
+        c->total_events += count;
+    }
+    return true;
+}
+
+/* ---- versions */
+
+bool counting_is_due(const struct counting *c, int64_t now_ms)
+{
+    const struct config *config = c->engine->config;
+    if (c->pending_events == 0)
+        return false;
+    return c->total_events < (uint64_t)config->counts_publish_events ||
+           c->pending_events >= (uint64_t)config->counts_publish_events ||
+           now_ms - c->published_ms >= config->counts_publish_ms;
+}
+
+/* the whole object behind the signature */
+static void *whole_bytes(const struct counting *c, size_t *size_bytes)
+{
+    size_t size;
+    void *counts = counts_write(c->whole, &size);
+    uint64_t *bytes = counts == NULL ? NULL : malloc(size + sizeof(uint64_t));
+    if (bytes != NULL) {
+        bytes[0] = signature(c->engine);
+        memcpy(bytes + 1, counts, size);
+        *size_bytes = size + sizeof(uint64_t);
+    }
+    free(counts);
+    return bytes;
+}
+
+bool counting_publish(struct counting *c, int64_t now_ms, bool final, void **bytes, size_t *size_bytes,
+                      struct status *st)
+{
+    struct counts_view *view = counts_publish(c->whole, c->position);
+    *bytes = NULL;
+    *size_bytes = 0;
+    if (view == NULL)
+        return out_of_memory(st);
+    engine_set_counts(c->engine, view);
+    c->published = c->position;
+    c->published_ms = now_ms;
+    c->pending_events = 0;
+    uint64_t growth =
+        c->total_events - c->stored_events; /* a start reads the rest from the log: a fifth is soon read */
+    if ((final && growth > 0) ||
+        (growth > c->total_events / 5 && growth > (uint64_t)c->engine->config->counts_publish_events)) {
+        *bytes = whole_bytes(c, size_bytes);
+        c->stored_events = c->total_events;
+    }
+    return true;
+}
+
+static bool load(struct counting *c, struct status *st)
+{
+    int64_t position;
+    void *bytes;
+    size_t size;
+    if (!store_counts_load(c->reader, INT64_MAX, &position, &bytes, &size, st))
+        return false;
+    if (bytes != NULL && size > sizeof(uint64_t) && *(uint64_t *)bytes == signature(c->engine) &&
+        position <= c->engine->committed)
+        c->whole = counts_read((uint64_t *)bytes + 1, size - sizeof(uint64_t), NULL);
+    free(bytes);
+    c->position = c->whole == NULL ? 0 : position;
+    return true;
+}
+
+bool counting_start(struct counting *c, struct engine *engine, struct store *reader, struct status *st)
+{
+    struct store_sizes sizes;
+    *c = (struct counting){.engine = engine, .reader = reader};
+    c->tail = malloc(TAIL_EVENTS * sizeof *c->tail);
+    if (c->tail == NULL)
+        return out_of_memory(st);
+    if (!store_sizes(reader, &sizes, st) || !load(c, st))
+        return false;
+    if (c->whole != NULL) {
+        if (!counting_catch_up(c, st))
+            return false;
+    } else {
+        c->position = engine->committed;
+        counts_view_release(engine_rebuild_counts(engine, reader, c->position, &c->whole, st));
+        if (c->whole == NULL)
+            return false;
+    }
+    c->total_events = (uint64_t)sizes.events;
+    c->stored_events = c->total_events - c->pending_events;
+    void *bytes;
+    size_t size;
+    bool ok = counting_publish(c, timestamp_now_ms(), false, &bytes, &size, st);
+    free(bytes);
+    return ok;
+}
+
+void counting_close(struct counting *c)
+{
+    counts_free(c->whole);
+    free(c->tail);
+    free(c->user);
+    *c = (struct counting){0};
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The one table of recsysctl's commands. Parsing, help, suggestions and completion are read from it: a new command is a
+ * line here and a function. */
+#ifndef RECSYS_DAEMON_CTL_COMMANDS_H
+#define RECSYS_DAEMON_CTL_COMMANDS_H
+
+#include "daemon/ctl_options.h"
+#include "daemon/ctl_session.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+#define CTL_ANY INT_MAX
+
+struct ctl_command {
+    const char *name;      /* one or two words: "ping", "item get" */
+    const char *arguments; /* as help shows them: "USER ITEM..."; lower case: the choices */
+    const char *help;      /* one line, lower case, no full stop */
+    int least, most;       /* words that it takes; CTL_ANY: no limit */
+    const struct ctl_option *options;
+    int (*run)(struct ctl *ctl, const struct ctl_arguments *arguments); /* returns the exit code */
+    const char *more; /* for its own help: sentences, an example; NULL: none */
+};
+
+extern const struct ctl_command ctl_commands[];
+extern const size_t ctl_command_count;
+extern const struct ctl_option ctl_global_options[];
+
+/* Read the whole command line. `arguments` says as much as was understood, so that --help is obeyed after a mistake in
+ * what follows; a usage error says what would have been right. The caller closes `arguments` either way. */
+bool ctl_commands_parse(struct ctl_arguments *arguments, int argc, char **argv, struct status *st);
+
+/* The command of one or two words, or NULL with a usage error. With only the first word of several commands `*group` is
+ * set, if not NULL, and there is no error. `*used` is how many words make the name. */
+const struct ctl_command *ctl_commands_find(char *const *words, size_t word_count, const char **group, size_t *used,
+                                            struct status *st);
+
+/* True when `command` is one of a group's: "item get" of "item". */
+bool ctl_command_in_group(const struct ctl_command *command, const char *group);
+
+/* Help: on everything, on a group, on a command. */
+void ctl_help_all(FILE *out);
+void ctl_help_group(FILE *out, const char *group);
+void ctl_help_command(FILE *out, const struct ctl_command *command);
+
+/* What the table calls; each in the file of its noun. */
+int ctl_run_ping(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_status(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_info(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_event_add(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_item_get(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_item_put(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_item_delete(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_item_list(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_user_history(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_recommend(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_rank(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_similar(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_import(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_completion(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_help(struct ctl *ctl, const struct ctl_arguments *arguments);
+
+#endif

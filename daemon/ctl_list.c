@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The commands that answer with a list: recommend, rank, similar, user history. */
+#include "daemon/ctl_commands.h"
+#include "daemon/ctl_output.h"
+#include "daemon/ctl_params.h"
+
+#include <string.h>
+
+#define LIST_MAX 1000000 /* what the daemon allows is its own affair (server.info) */
+
+static bool common_params(json_t *params, const struct ctl_arguments *arguments, struct status *st)
+{
+    const char *fields = ctl_option_text(arguments, "fields");
+    return ctl_params_integer(params, "n", arguments, "count", 1, LIST_MAX, st) &&
+           ctl_params_texts(params, "exclude", arguments, "exclude", st) &&
+           ctl_params_yes_no(params, "exclude_seen", ctl_option_text(arguments, "exclude-seen"), st) &&
+           ctl_params_weights(params, "weights", arguments, "weight", st) &&
+           ctl_params_text(params, "min_seq", ctl_option_text(arguments, "min-seq"), st) &&
+           ctl_params_text(params, "at_seq", ctl_option_text(arguments, "at-seq"), st) &&
+           ctl_params_text(params, "now", ctl_option_text(arguments, "now"), st) &&
+           ctl_params_commas(params, "fields", fields != NULL ? fields : "title", st);
+}
+
+/* What a person should know about a list besides its items; readers of JSON see it there. */
+static void print_notes(const struct ctl *ctl, const json_t *result)
+{
+    static const char *const lists[] = {"degraded", "unknown"};
+    static const char *const texts[] = {"shortened", "filled"};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        const json_t *list = json_object_get(result, lists[i]);
+        size_t k;
+        json_t *element;
+        char all[512] = "";
+        json_array_foreach(list, k, element)
+        {
+            const char *text = json_string_value(element);
+            strncat(all, k > 0 ? ", " : "", sizeof all - strlen(all) - 1);
+            strncat(all, text != NULL ? text : "?", sizeof all - strlen(all) - 1);
+        }
+        if (json_array_size(list) > 0)
+            ctl_note(ctl, "%s: %s", lists[i], all);
+    }
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const char *text = ctl_member_text(result, texts[i]);
+        if (*text != '\0')
+            ctl_note(ctl, "%s: %s", texts[i], text);
+    }
+    if (json_array_size(json_object_get(result, "items")) == 0)
+        ctl_note(ctl, "no items");
+}
+
+static bool print_list(const struct ctl *ctl, const json_t *result, struct status *st)
+{
+    static const struct ctl_column columns[] = {
+        {"rank", NULL, CTL_CELL_ORDINAL, true, false},          {"item", "item", CTL_CELL_PLAIN, false, false},
+        {"score", "score", CTL_CELL_SCORE, true, false},        {"source", "source", CTL_CELL_PLAIN, false, false},
+        {"title", "values.title", CTL_CELL_PLAIN, false, true},
+    };
+    const json_t *items = json_object_get(result, "items");
+    if (ctl->output == CTL_JSON) {
+        ctl_print_json(ctl, result);
+        return true;
+    }
+    if (ctl->output == CTL_NDJSON)
+        ctl_print_lines(items);
+    else if (!ctl_print_table(ctl, items, columns, sizeof columns / sizeof *columns, st))
+        return false;
+    print_notes(ctl, result);
+    return true;
+}
+
+/* Call and print; consumes `params`, which are NULL or half-made unless `built`. */
+static int answer(struct ctl *ctl, const char *method, json_t *params, bool built, struct status *st)
+{
+    if (!built) {
+        json_decref(params);
+        return ctl_fail(ctl, st);
+    }
+    json_t *result = ctl_call(ctl, method, params, st);
+    bool ok = result != NULL && print_list(ctl, result, st);
+    json_decref(result);
+    return ok ? 0 : ctl_fail(ctl, st);
+}
+
+int ctl_run_recommend(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    struct status st = STATUS_INIT;
+    json_t *params = json_object();
+    bool built = ctl_params_text(params, "user", arguments->words[0], &st) && common_params(params, arguments, &st);
+    return answer(ctl, "recommend", params, built, &st);
+}
+
+int ctl_run_rank(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    struct status st = STATUS_INIT;
+    json_t *params = json_object();
+    bool built = ctl_params_text(params, "user", arguments->words[0], &st) &&
+                 ctl_params_words(params, "items", arguments, 1, &st) && common_params(params, arguments, &st);
+    return answer(ctl, "rank", params, built, &st);
+}
+
+int ctl_run_similar(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    struct status st = STATUS_INIT;
+    json_t *params = json_object();
+    bool built = ctl_params_words(params, "items", arguments, 0, &st) &&
+                 ctl_params_texts(params, "modalities", arguments, "modality", &st) &&
+                 ctl_params_text(params, "user", ctl_option_text(arguments, "user"), &st) &&
+                 common_params(params, arguments, &st);
+    return answer(ctl, "similar", params, built, &st);
+}
+
+static bool print_history(const struct ctl *ctl, const json_t *result, struct status *st)
+{
+    static const struct ctl_column columns[] = {
+        {"time", "ts", CTL_CELL_TIME, false, false},     {"behaviour", "behaviour", CTL_CELL_PLAIN, false, false},
+        {"value", "value", CTL_CELL_PLAIN, true, false}, {"item", "item", CTL_CELL_PLAIN, false, false},
+        {"title", "title", CTL_CELL_PLAIN, false, true},
+    };
+    const json_t *events = json_object_get(result, "events");
+    if (ctl->output == CTL_JSON) {
+        ctl_print_json(ctl, result);
+        return true;
+    }
+    if (ctl->output == CTL_NDJSON)
+        ctl_print_lines(events);
+    else if (!ctl_print_table(ctl, events, columns, sizeof columns / sizeof *columns, st))
+        return false;
+    int64_t total = ctl_member_integer(result, "total");
+    if (json_is_false(json_object_get(result, "known")))
+        ctl_note(ctl, "the shop does not know this user");
+    else if (total > (int64_t)json_array_size(events))
+        ctl_note(ctl, "%zu of %lld events; -n N shows more", json_array_size(events), (long long)total);
+    return true;
+}
+
+int ctl_run_user_history(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    struct status st = STATUS_INIT;
+    json_t *params = json_object();
+    if (!ctl_params_text(params, "user", arguments->words[0], &st) ||
+        !ctl_params_integer(params, "n", arguments, "count", 1, LIST_MAX, &st) ||
+        !ctl_params_text(params, "at_seq", ctl_option_text(arguments, "at-seq"), &st)) {
+        json_decref(params);
+        return ctl_fail(ctl, &st);
+    }
+    json_t *result = ctl_call(ctl, "user.history", params, &st);
+    bool ok = result != NULL && print_history(ctl, result, &st);
+    json_decref(result);
+    return ok ? 0 : ctl_fail(ctl, &st);
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Answers requests for lists. No sockets here: the daemon's workers, the batch job and the tests all call the same function. A score is a
+ * function of (log up to a position, catalogue, model, counts, now); the answer names all five.
+ *
+ * The engine holds what answers (the snapshot of the active model, the counts) and hands out references; `struct engine_worker` is what one
+ * thread needs to work. */
+#ifndef RECSYS_DAEMON_ENGINE_H
+#define RECSYS_DAEMON_ENGINE_H
+
+#include "daemon/config.h"
+#include "daemon/snapshot.h"
+#include "models/cooccurrence.h"
+#include "models/counts.h"
+#include "storage/catalog.h"
+#include "storage/histories.h"
+
+#define ENGINE_VERSION_TEXT 24 /* of a position as text */
+
+/* A behaviour as it is stored and what it weighs now. */
+struct engine_behaviour {
+    char name[32];
+    float weight;
+    bool configured; /* events of it may be added */
+};
+
+struct engine {
+    const struct config *config;
+    struct catalog *catalog;
+    struct histories *histories;
+    struct engine_behaviour behaviours[256]; /* by stored number; set before threads start */
+    pthread_mutex_t lock;                    /* guards the two pointers */
+    struct snapshot *snapshot;               /* NULL before the first model */
+    struct counts_view *counts;
+    struct counts_view *past_counts; /* an older version that a request asked for; one is kept */
+    pthread_mutex_t past_lock;       /* one rebuild at a time */
+    pthread_mutex_t
+        apply_lock; /* held while changed items reach catalogue and snapshot, and while a snapshot is replaced */
+    pthread_mutex_t install_lock; /* one snapshot is built at a time; taken before apply_lock */
+    _Atomic int64_t committed;    /* log position that memory and disk agree on */
+};
+
+/* Set up around a catalogue and histories that stay the caller's. */
+bool engine_init(struct engine *engine, const struct config *config, struct catalog *catalog,
+                 struct histories *histories);
+void engine_close(struct engine *engine);
+
+/* Learn the behaviours: those of the configuration, registered in the store (writer in a transaction) or found there (reader). */
+bool engine_load_behaviours(struct engine *engine, struct store *store, bool create, struct status *st);
+
+/* Put a snapshot or counts in the place of the one before, taking over the caller's reference. The caller holds apply_lock for a snapshot. */
+void engine_set_snapshot(struct engine *engine, struct snapshot *snapshot);
+void engine_set_counts(struct engine *engine, struct counts_view *counts);
+
+/* References to what answers now; either may be NULL. */
+void engine_acquire(struct engine *engine, struct snapshot **snapshot, struct counts_view **counts);
+
+/* Put changed items into the catalogue and the snapshot. Takes over the references in `items`. Writer thread only; where the snapshot has no room left, a
+ * new one is built first. */
+bool engine_apply_items(struct engine *engine, struct catalog_item **items, size_t count, int64_t position,
+                        struct arena *arena, struct status *st);
+
+/* Build a snapshot of `model` (NULL: the one that answers now, a compaction) over the whole catalogue and put it in place, catching up with what changed
+ * meanwhile. */
+bool engine_install_model(struct engine *engine, struct model *model, struct arena *arena, struct status *st);
+
+/* The counts at `position`, which must not be after `committed`, by scanning the log. NULL with st. */
+struct counts_view *engine_rebuild_counts(const struct engine *engine, struct store *reader, int64_t position,
+                                          struct counts **whole, struct status *st);
+
+/* ---- requests */
+
+enum engine_task { ENGINE_RECOMMEND, ENGINE_RANK, ENGINE_SIMILAR };
+
+struct engine_weight {
+    const char *key;
+    double value;
+};
+
+struct engine_request {
+    enum engine_task task;
+    const char *user;         /* "" or NULL: nobody */
+    const char *const *items; /* candidates of rank, examples of similar */
+    size_t item_count;
+    const char *const *exclude;
+    size_t exclude_count;
+    size_t n; /* rank: 0 is all */
+    bool exclude_seen, include_context;
+    const char *const *seen_behaviours; /* which count as seen; none: all */
+    size_t seen_behaviour_count;
+    int64_t seen_within_ms; /* 0: ever */
+    const struct engine_weight *weights;
+    size_t weight_count;
+    const char *const *modalities; /* similar: only these */
+    size_t modality_count;
+    int64_t at_position;  /* INT64_MAX: now */
+    int64_t min_position; /* 0: whatever is there */
+    int64_t now_ms;
+    const char *model, *counts, *catalogue; /* versions that must answer, or NULL */
+};
+
+/* Where an item of a list came from. */
+enum engine_source {
+    SOURCE_ATTENTION, /* sequence and streams say most */
+    SOURCE_NEIGHBOUR, /* what others did next says most */
+    SOURCE_CONTENT,   /* similar: its features */
+    SOURCE_TRENDING,
+    SOURCE_POPULAR,
+    SOURCE_NEWEST,
+};
+
+#define ENGINE_PARTS_MAX (3 + ARCHITECTURE_VIEWS_MAX)
+
+struct engine_part {
+    const char *key; /* "sequence", "behaviour", "popularity" or a modality */
+    float value;
+};
+
+struct engine_item {
+    const struct catalog_item *item; /* lives as long as the answer */
+    float score;
+    enum engine_source source;
+    size_t part_count;
+    struct engine_part parts[ENGINE_PARTS_MAX];
+};
+
+#define ENGINE_NOTES_MAX 8
+
+/* A list, in the arena of the worker; close it to give back the snapshot. */
+struct engine_answer {
+    struct engine_item *items;
+    size_t count;
+    struct snapshot_view view;
+    const char *model; /* version, or "" */
+    char counts[ENGINE_VERSION_TEXT], catalogue[ENGINE_VERSION_TEXT], seq[ENGINE_VERSION_TEXT];
+    int64_t now_ms;
+    const char *degraded[ENGINE_NOTES_MAX];
+    size_t degraded_count;
+    char shortened[160], filled[160]; /* "" where not */
+    const char **unknown;             /* ids that the shop does not have */
+    size_t unknown_count;
+};
+
+/* What one thread works with; nothing in it is shared. */
+struct engine_worker {
+    struct engine *engine;
+    struct store *reader;
+    struct arena arena; /* the caller marks and rewinds around a request */
+    struct history history;
+    struct cooccurrence cooccurrence;
+};
+
+bool engine_worker_init(struct engine_worker *worker, struct engine *engine, struct store *reader, size_t arena_bytes);
+void engine_worker_close(struct engine_worker *worker); /* not the reader */
+
+/* Answer. INVALID_ARGUMENT naming the field (unknown behaviour or modality, weights); FAILED_PRECONDITION / VERSION_GONE for versions that are
+ * not to be had, OUT_OF_LOG for an at_seq that is not there yet; RESOURCE_EXHAUSTED / NO_MEMORY. The answer must be closed on success. */
+bool engine_answer(struct engine_worker *worker, const struct engine_request *request, struct engine_answer *answer,
+                   struct status *st);
+void engine_answer_close(struct engine_answer *answer);
+
+/* "attention", "neighbour", ... */
+const char *engine_source_name(enum engine_source source);
+
+#endif

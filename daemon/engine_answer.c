@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/engine_list.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* A request that must not be answered from before a position waits this long for it. */
+#define STALE_WAIT_MS 20
+
+static bool out_of_memory(struct status *st)
+{
+    return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "the request needs more memory than one may take");
+}
+
+static void degrade(struct engine_answer *answer, const char *note)
+{
+    if (answer->degraded_count < ENGINE_NOTES_MAX)
+        answer->degraded[answer->degraded_count++] = note;
+}
+
+static void clear_row(struct snapshot_view *view, uint32_t row)
+{
+    if (row != SNAPSHOT_ROW_NONE)
+        view->alive[row / 64] &= ~((uint64_t)1 << (row % 64));
+}
+
+/* ---- the five inputs */
+
+static int64_t wait_for(const struct engine *engine, int64_t min_position, struct engine_answer *answer)
+{
+    int64_t committed = engine->committed;
+    for (int waited = 0; committed < min_position && waited < STALE_WAIT_MS; waited++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        committed = engine->committed;
+    }
+    if (committed < min_position)
+        degrade(answer, "stale");
+    return committed;
+}
+
+static bool version_gone(struct status *st, const char *field, const char *asked, const char *have)
+{
+    return status_fail_field(st, STATUS_FAILED_PRECONDITION, "VERSION_GONE", field,
+                             "%s '%s' is not to be had, '%s' answers now", field, asked, have);
+}
+
+/* The version of the counts that was asked for: the current one, the one kept from before, or rebuilt from the log. */
+static struct counts_view *find_counts(struct engine_worker *worker, struct counts_view *current, const char *asked,
+                                       struct status *st)
+{
+    struct engine *engine = worker->engine;
+    char *end;
+    int64_t position = strtoll(asked, &end, 10);
+    if (current != NULL && position == current->position)
+        return current;
+    if (*end != '\0' || position < 0 || position > engine->committed) {
+        version_gone(st, "counts", asked, "another version");
+        counts_view_release(current);
+        return NULL;
+    }
+    counts_view_release(current);
+    pthread_mutex_lock(&engine->past_lock);
+    if (engine->past_counts == NULL || engine->past_counts->position != position) {
+        counts_view_release(engine->past_counts);
+        engine->past_counts = engine_rebuild_counts(engine, worker->reader, position, NULL, st);
+    }
+    struct counts_view *found = engine->past_counts == NULL ? NULL : counts_view_acquire(engine->past_counts);
+    pthread_mutex_unlock(&engine->past_lock);
+    return found;
+}
+
+static bool fix_inputs(struct engine_worker *worker, const struct engine_request *request, struct engine_answer *answer,
+                       struct counts_view **counts, struct status *st)
+{
+    struct snapshot *snapshot;
+    int64_t committed = wait_for(worker->engine, request->min_position, answer);
+    if (request->at_position != INT64_MAX && request->at_position > committed)
+        return status_fail_field(st, STATUS_FAILED_PRECONDITION, "OUT_OF_LOG", "at_seq",
+                                 "the log ends at '%" PRId64 "'", committed);
+    engine_acquire(worker->engine, &snapshot, counts);
+    if (snapshot == NULL || *counts == NULL) {
+        snapshot_release(snapshot);
+        counts_view_release(*counts);
+        *counts = NULL;
+        return status_fail(st, STATUS_UNAVAILABLE, "LOADING", "no model is loaded yet");
+    }
+    if (request->counts != NULL && (*counts = find_counts(worker, *counts, request->counts, st)) == NULL) {
+        snapshot_release(snapshot);
+        return false;
+    }
+    bool ok = snapshot_capture(snapshot, request->now_ms, &worker->arena, &answer->view) || out_of_memory(st);
+    answer->model = snapshot->model->version;
+    snapshot_release(snapshot); /* the view holds its own */
+    answer->now_ms = request->now_ms;
+    int64_t seq = request->at_position < committed ? request->at_position : committed;
+    snprintf(answer->counts, sizeof answer->counts, "%" PRId64, (*counts)->position);
+    snprintf(answer->catalogue, sizeof answer->catalogue, "%" PRId64, answer->view.position);
+    snprintf(answer->seq, sizeof answer->seq, "%" PRId64, seq);
+    if (ok && request->model != NULL && strcmp(request->model, answer->model) != 0)
+        ok = version_gone(st, "model", request->model, answer->model);
+    if (ok && request->catalogue != NULL && strcmp(request->catalogue, answer->catalogue) != 0)
+        ok = version_gone(st, "catalogue", request->catalogue, answer->catalogue);
+    return ok;
+}
+
+/* ---- what qualifies */
+
+static void note_unknown(struct engine_answer *answer, const char *name)
+{
+    answer->unknown[answer->unknown_count++] = name;
+}
+
+/* rows of the named items; unknown ones are noted and get SNAPSHOT_ROW_NONE */
+static bool find_rows(struct engine_worker *worker, struct engine_answer *answer, const char *const *names,
+                      size_t count, uint32_t **rows, uint32_t **item_ids)
+{
+    *rows = arena_alloc(&worker->arena, (count + 1) * sizeof **rows);
+    *item_ids = arena_alloc(&worker->arena, (count + 1) * sizeof **item_ids);
+    if (*rows == NULL || *item_ids == NULL)
+        return false;
+    catalog_find(worker->engine->catalog, names, count, *item_ids);
+    for (size_t i = 0; i < count; i++) {
+        (*rows)[i] = (*item_ids)[i] == 0 ? SNAPSHOT_ROW_NONE : snapshot_find(&answer->view, (*item_ids)[i]);
+        if ((*rows)[i] == SNAPSHOT_ROW_NONE)
+            note_unknown(answer, names[i]);
+    }
+    return true;
+}
+
+/* only these rows may be listed, as far as they may be shown at all */
+static bool keep_only(struct engine_worker *worker, struct engine_answer *answer, const uint32_t *rows, size_t count)
+{
+    size_t words = answer->view.row_count / 64 + 1;
+    uint64_t *kept = arena_alloc(&worker->arena, words * sizeof *kept);
+    if (kept == NULL)
+        return false;
+    memset(kept, 0, words * sizeof *kept);
+    for (size_t i = 0; i < count; i++)
+        if (rows[i] != SNAPSHOT_ROW_NONE)
+            kept[rows[i] / 64] |= (uint64_t)1 << (rows[i] % 64);
+    for (size_t i = 0; i < words; i++)
+        answer->view.alive[i] &= kept[i];
+    return true;
+}
+
+struct seen {
+    const struct engine_request *request;
+    struct snapshot_view *view;
+    bool counts[256]; /* behaviours */
+};
+
+static bool hide_seen(void *context, const struct store_event *event)
+{
+    struct seen *seen = context;
+    bool recent =
+        seen->request->seen_within_ms == 0 || event->ts_ms > seen->request->now_ms - seen->request->seen_within_ms;
+    if (recent && seen->counts[event->behaviour])
+        clear_row(seen->view, snapshot_find(seen->view, event->item_id));
+    return true;
+}
+
+static bool read_seen_rule(const struct engine_worker *worker, const struct engine_request *request, struct seen *seen,
+                           struct status *st)
+{
+    memset(seen->counts, request->seen_behaviour_count == 0, sizeof seen->counts);
+    for (size_t i = 0; i < request->seen_behaviour_count; i++) {
+        bool known = false;
+        for (size_t b = 1; b < 256; b++)
+            if (strcmp(worker->engine->behaviours[b].name, request->seen_behaviours[i]) == 0)
+                known = seen->counts[b] = true;
+        if (!known)
+            return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_BEHAVIOUR", "seen.behaviours",
+                                     "behaviour '%s' is not configured", request->seen_behaviours[i]);
+    }
+    return true;
+}
+
+/* whatever the length of the history: what memory does not hold is looked up */
+static bool exclude_seen(struct engine_worker *worker, const struct engine_request *request,
+                         struct engine_answer *answer, int64_t at_position, struct status *st)
+{
+    struct seen seen = {.request = request, .view = &answer->view};
+    if (!read_seen_rule(worker, request, &seen, st))
+        return false;
+    if (!worker->history.complete)
+        return store_event_scan(worker->reader, worker->history.user_id, at_position, hide_seen, &seen, st);
+    for (size_t i = 0; i < worker->history.count; i++)
+        hide_seen(&seen, &worker->history.events[i]);
+    return true;
+}
+
+/* ---- the history as the model sees it */
+
+static void locate(const struct snapshot_view *view, struct recommender_event *event)
+{
+    uint32_t row = snapshot_find(view, event->item_id);
+    if (row == SNAPSHOT_ROW_NONE)
+        return;
+    const struct snapshot_segment *segment = snapshot_segment_of(view, row);
+    event->rows = &segment->rows;
+    event->row = row - segment->first;
+}
+
+static struct recommender_event *history_events(struct engine_worker *worker, const struct snapshot_view *view,
+                                                size_t *count)
+{
+    const struct model *model = view->snapshot->model;
+    size_t most = (size_t)model->architecture.history, have = worker->history.count;
+    const struct store_event *from = worker->history.events + (have > most ? have - most : 0);
+    *count = have > most ? most : have;
+    struct recommender_event *events = arena_alloc(&worker->arena, (*count + 1) * sizeof *events);
+    for (size_t i = 0; events != NULL && i < *count; i++) {
+        const struct engine_behaviour *behaviour = &worker->engine->behaviours[from[i].behaviour];
+        events[i] =
+            (struct recommender_event){.item_id = from[i].item_id,
+                                       .ts_ms = from[i].ts_ms,
+                                       .behaviour = architecture_behaviour(&model->architecture, behaviour->name),
+                                       .weight = behaviour->weight};
+        locate(view, &events[i]);
+    }
+    return events;
+}
+
+static struct recommender_event *example_events(struct engine_worker *worker, const struct snapshot_view *view,
+                                                const uint32_t *item_ids, size_t *count)
+{
+    size_t given = *count;
+    struct recommender_event *events = arena_alloc(&worker->arena, (given + 1) * sizeof *events);
+    *count = 0;
+    for (size_t i = 0; events != NULL && i < given; i++) {
+        if (item_ids[i] == 0)
+            continue;
+        events[*count] = (struct recommender_event){.item_id = item_ids[i], .behaviour = -1, .weight = 1};
+        locate(view, &events[(*count)++]);
+    }
+    return events;
+}
+
+static bool add_cooccurrence(struct scoring *scoring, const struct recommender_event *events, size_t count)
+{
+    const struct weights *w = &scoring->user.model->weights;
+    struct cooccurrence_event *newest_first = arena_alloc(&scoring->worker->arena, (count + 1) * sizeof *newest_first);
+    for (size_t i = 0; newest_first != NULL && i < count; i++) {
+        const struct recommender_event *event = &events[count - 1 - i];
+        newest_first[i] = (struct cooccurrence_event){event->item_id, recommender_value(scoring->user.model, event)};
+    }
+    scoring->context.cooccurrence = &scoring->worker->cooccurrence;
+    return newest_first != NULL &&
+           cooccurrence_compute(&scoring->worker->cooccurrence, scoring->context.counts, newest_first, count,
+                                *w->cooccurrence, *w->epsilon, scoring->user.unordered ? 1.0f : *w->decay);
+}
+
+/* ---- the request's weights on the parts of the score */
+
+static bool is_modality(struct engine *engine, const char *name)
+{
+    struct catalog_space *spaces = malloc(CATALOG_SPACES_MAX * sizeof *spaces);
+    size_t count = spaces == NULL ? 0 : catalog_spaces(engine->catalog, spaces);
+    bool known = false;
+    for (size_t i = 0; i < count; i++)
+        known = known || strcmp(spaces[i].space.modality, name) == 0;
+    free(spaces);
+    return known;
+}
+
+static const char *judged_modality(const struct architecture *a, int stream)
+{
+    return a->views[a->similarities[a->streams[stream].judge].candidate_view].modality;
+}
+
+static bool weigh(struct scoring *scoring, const struct engine_request *request, struct status *st)
+{
+    const struct architecture *a = &scoring->user.model->architecture;
+    int parts = PART_STREAMS + a->stream_count;
+    for (int i = 0; i < parts; i++)
+        scoring->part_weight[i] = 1;
+    for (size_t w = 0; w < request->weight_count; w++) {
+        const struct engine_weight *weight = &request->weights[w];
+        bool behaviour = strcmp(weight->key, "behaviour") == 0, popularity = strcmp(weight->key, "popularity") == 0;
+        if (!behaviour && !popularity && !is_modality(scoring->worker->engine, weight->key))
+            return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_MODALITY", "weights",
+                                     "'%s' is no modality of this shop, nor 'behaviour' or 'popularity'", weight->key);
+        if (behaviour)
+            scoring->part_weight[PART_SEQUENCE] = scoring->part_weight[PART_COOCCURRENCE] = (float)weight->value;
+        if (popularity)
+            scoring->part_weight[PART_PRIOR] = (float)weight->value;
+        for (int i = 0; i < a->stream_count; i++)
+            if (strcmp(judged_modality(a, i), weight->key) == 0)
+                scoring->part_weight[PART_STREAMS + i] = (float)weight->value;
+    }
+    return true;
+}
+
+/* similar: no taste but the examples; with modalities named, each by itself */
+static bool weigh_similar(struct scoring *scoring, const struct engine_request *request, struct status *st)
+{
+    const struct architecture *a = &scoring->user.model->architecture;
+    scoring->part_weight[PART_PRIOR] = scoring->part_weight[PART_SEQUENCE] = 0;
+    if (request->modality_count == 0)
+        return true;
+    scoring->part_weight[PART_COOCCURRENCE] = 0;
+    for (size_t m = 0; m < request->modality_count; m++)
+        if (!is_modality(scoring->worker->engine, request->modalities[m]))
+            return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_MODALITY", "modalities",
+                                     "'%s' is no modality of this shop", request->modalities[m]);
+    for (int i = 0; i < a->stream_count; i++) {
+        bool wanted = false;
+        for (size_t m = 0; m < request->modality_count; m++)
+            wanted = wanted || strcmp(judged_modality(a, i), request->modalities[m]) == 0;
+        if (!wanted || a->streams[i].pick != a->streams[i].judge)
+            scoring->part_weight[PART_STREAMS + i] = 0;
+    }
+    return true;
+}
+
+/* ---- putting the answer together */
+
+static void add_part(struct engine_item *item, const char *key, float value)
+{
+    for (size_t i = 0; i < item->part_count; i++)
+        if (strcmp(item->parts[i].key, key) == 0) {
+            item->parts[i].value += value;
+            return;
+        }
+    if (item->part_count < ENGINE_PARTS_MAX)
+        item->parts[item->part_count++] = (struct engine_part){key, value};
+}
+
+static enum engine_source find_source(const struct scoring *scoring, const float *part, uint32_t item_id)
+{
+    const struct architecture *a = &scoring->user.model->architecture;
+    float attention = part[PART_SEQUENCE], neighbour = part[PART_COOCCURRENCE], prior = part[PART_PRIOR];
+    for (int i = 0; i < a->stream_count; i++)
+        attention += part[PART_STREAMS + i];
+    if (attention > 0 && attention >= neighbour && attention >= prior)
+        return scoring->user.unordered ? SOURCE_CONTENT : SOURCE_ATTENTION;
+    if (neighbour > 0 && neighbour >= prior)
+        return SOURCE_NEIGHBOUR;
+    if (counts_recent(scoring->context.counts, item_id, scoring->context.now_ms) >= 0.5f)
+        return SOURCE_TRENDING;
+    if (counts_popularity(scoring->context.counts, item_id) > 0)
+        return SOURCE_POPULAR;
+    return SOURCE_NEWEST;
+}
+
+static bool describe_items(const struct scoring *scoring, const struct ranking *ranking, struct engine_answer *answer)
+{
+    const struct architecture *a = &scoring->user.model->architecture;
+    size_t stride = PART_STREAMS + (size_t)a->stream_count;
+    float *parts;
+    answer->items = arena_alloc(&scoring->worker->arena, (ranking->count + 1) * sizeof *answer->items);
+    if (answer->items == NULL || !ranking_parts(scoring, ranking->rows, ranking->count, &parts))
+        return false;
+    for (size_t i = 0; i < ranking->count; i++) {
+        const struct snapshot_segment *segment = snapshot_segment_of(scoring->view, ranking->rows[i]);
+        const float *part = parts + i * stride;
+        struct engine_item *item = &answer->items[i];
+        *item = (struct engine_item){.item = segment->items[ranking->rows[i] - segment->first],
+                                     .score = ranking->scores[i]};
+        item->source = find_source(scoring, part, item->item->item.item_id);
+        if (scoring->user.state != NULL)
+            add_part(item, "sequence", part[PART_SEQUENCE]);
+        for (int s = 0; s < a->stream_count; s++)
+            add_part(item, judged_modality(a, s), part[PART_STREAMS + s]);
+        add_part(item, "behaviour", part[PART_COOCCURRENCE]);
+        add_part(item, "popularity", part[PART_PRIOR]);
+    }
+    answer->count = ranking->count;
+    return true;
+}
+
+static void note_shortage(const struct engine_request *request, const struct scoring *scoring,
+                          const struct ranking *ranking, size_t n, struct engine_answer *answer)
+{
+    if (ranking->count < n && request->n > 0)
+        snprintf(answer->shortened, sizeof answer->shortened,
+                 "only %zu of the %zu items that are shown qualify: the others are excluded%s%s", ranking->count,
+                 scoring->view->alive_count, request->exclude_seen ? " or seen" : "",
+                 request->task == ENGINE_RANK ? " or were not among the candidates" : "");
+    size_t filled = 0;
+    for (size_t i = 0; i < answer->count; i++)
+        filled += answer->items[i].source >= SOURCE_TRENDING;
+    if (filled > 0 && request->task == ENGINE_RECOMMEND)
+        snprintf(answer->filled, sizeof answer->filled, "%zu of %zu from trending, popular and new items", filled,
+                 answer->count);
+}
+
+static bool answer_view(struct engine_worker *worker, const struct engine_request *request, struct scoring *scoring,
+                        struct engine_answer *answer, struct status *st)
+{
+    struct snapshot_view *view = &answer->view;
+    const struct model *model = view->snapshot->model;
+    bool somebody = request->user != NULL && request->user[0] != '\0', similar = request->task == ENGINE_SIMILAR;
+    int64_t at_position = strtoll(answer->seq, NULL, 10);
+    uint32_t *rows, *ids, *excluded, *excluded_ids;
+    answer->unknown =
+        arena_alloc(&worker->arena, (request->item_count + request->exclude_count + 1) * sizeof *answer->unknown);
+    if (answer->unknown == NULL || !find_rows(worker, answer, request->items, request->item_count, &rows, &ids) ||
+        !find_rows(worker, answer, request->exclude, request->exclude_count, &excluded, &excluded_ids))
+        return out_of_memory(st);
+    worker->history.count = 0;
+    worker->history.user_id = 0;
+    size_t newest = request->exclude_seen ? HISTORIES_EVENTS_MAX : (size_t)model->architecture.history;
+    if (somebody && !histories_read(worker->engine->histories, worker->reader, request->user, at_position, newest,
+                                    &worker->history, st))
+        return false;
+    if (request->task == ENGINE_RANK && !keep_only(worker, answer, rows, request->item_count))
+        return out_of_memory(st);
+    for (size_t i = 0; i < request->exclude_count; i++)
+        clear_row(view, excluded[i]);
+    for (size_t i = 0; similar && !request->include_context && i < request->item_count; i++)
+        clear_row(view, rows[i]);
+    if (request->exclude_seen && worker->history.user_id != 0 &&
+        !exclude_seen(worker, request, answer, at_position, st))
+        return false;
+    if (!similar && worker->history.user_id == 0)
+        degrade(answer, "unknown_user");
+    else if (!similar && worker->history.count == 0)
+        degrade(answer, "no_history");
+
+    size_t count = request->item_count;
+    struct recommender_event *events =
+        similar ? example_events(worker, view, ids, &count) : history_events(worker, view, &count);
+    bool ok = events != NULL &&
+              (similar ? recommender_prepare_examples(&scoring->user, model, events, count, &worker->arena)
+                       : recommender_prepare(&scoring->user, model, events, count, request->now_ms, &worker->arena));
+    scoring->context.weight = scoring->part_weight;
+    if (!ok || !add_cooccurrence(scoring, events, count))
+        return out_of_memory(st);
+    if (!weigh(scoring, request, st) || (similar && !weigh_similar(scoring, request, st)))
+        return false;
+    size_t n = request->n > 0 ? request->n : request->item_count;
+    struct ranking ranking;
+    if (!ranking_compute(scoring, n, &ranking) || !describe_items(scoring, &ranking, answer))
+        return out_of_memory(st);
+    note_shortage(request, scoring, &ranking, n, answer);
+    return true;
+}
+
+bool engine_answer(struct engine_worker *worker, const struct engine_request *request, struct engine_answer *answer,
+                   struct status *st)
+{
+    struct counts_view *counts = NULL;
+    memset(answer, 0, sizeof *answer);
+    bool ok = fix_inputs(worker, request, answer, &counts, st);
+    if (ok) {
+        struct scoring *scoring = arena_alloc(&worker->arena, sizeof *scoring);
+        if (scoring == NULL) {
+            ok = out_of_memory(st);
+        } else {
+            *scoring = (struct scoring){.worker = worker, .view = &answer->view};
+            scoring->context = (struct recommender_context){.counts = counts, .now_ms = request->now_ms};
+            ok = answer_view(worker, request, scoring, answer, st);
+        }
+    }
+    counts_view_release(counts);
+    if (!ok)
+        engine_answer_close(answer);
+    return ok;
+}
+
+void engine_answer_close(struct engine_answer *answer)
+{
+    snapshot_view_close(&answer->view);
+    memset(answer, 0, sizeof *answer);
+}

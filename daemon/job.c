@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/job.h"
+
+#include "daemon/metrics.h"
+#include "daemon/routes.h"
+#include "daemon/suggest.h"
+#include "daemon/timestamp.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A message in memory may take this many times its bytes on the wire: 2-byte sub-messages are the worst. */
+#define ARENA_FACTOR 16
+#define ARENA_LEAST  (64u << 10)
+
+static void bytes_free(struct job_bytes *bytes)
+{
+    free(bytes->data);
+    *bytes = (struct job_bytes){0};
+}
+
+struct job *job_new(struct job_bytes *frames, size_t count, void (*done)(void *context, struct job *job),
+                    void *done_context)
+{
+    struct job *job = calloc(1, sizeof *job);
+    if (job == NULL) {
+        for (size_t i = 0; i < count; i++)
+            bytes_free(&frames[i]);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        job->frames[i] = frames[i];
+        job->size_bytes += frames[i].size;
+    }
+    job->frame_count = count;
+    job->received_us = timestamp_monotonic_us();
+    job->done = done;
+    job->done_context = done_context;
+    arena_init(&job->arena, job->size_bytes * ARENA_FACTOR + ARENA_LEAST);
+    return job;
+}
+
+void job_free(struct job *job)
+{
+    if (job == NULL)
+        return;
+    for (size_t i = 0; i < job->frame_count; i++)
+        bytes_free(&job->frames[i]);
+    json_rpc_close(&job->call);
+    arena_close(&job->arena);
+    bytes_free(&job->routing);
+    bytes_free(&job->reply_header);
+    bytes_free(&job->reply_body);
+    free(job);
+}
+
+/* ---- reading */
+
+static bool open_json(struct job *job, struct status *st)
+{
+    const struct job_bytes *text = &job->frames[0];
+    if (!json_rpc_parse(&job->call, text->data, text->size, st))
+        return false;
+    if (strlen(job->call.method) >= sizeof job->header.method)
+        return status_fail_field(st, STATUS_UNIMPLEMENTED, "UNKNOWN_METHOD", "method", "unknown method '%s'",
+                                 job->call.method);
+    strcpy(job->header.method, job->call.method);
+    job->header.timeout_ms = job->call.timeout_ms;
+    return true;
+}
+
+static bool find_route(struct job *job, struct status *st)
+{
+    job->route = route_find(job->header.method);
+    if (job->route != NULL)
+        return true;
+    const char *names[64];
+    for (size_t i = 0; i < route_count; i++)
+        names[i] = routes[i].method;
+    const char *near = suggest(job->header.method, names, route_count);
+    return status_fail_field(st, STATUS_UNIMPLEMENTED, "UNKNOWN_METHOD", "method", "unknown method '%s'%s%s%s",
+                             job->header.method, near == NULL ? "" : ", did you mean '", near == NULL ? "" : near,
+                             near == NULL ? "" : "'?");
+}
+
+bool job_open(struct job *job, uint32_t default_timeout_ms, struct status *st)
+{
+    struct frame frames[ENVELOPE_FRAMES_MAX];
+    for (size_t i = 0; i < job->frame_count; i++)
+        frames[i] = (struct frame){job->frames[i].data, job->frames[i].size};
+    if (!envelope_classify(frames, job->frame_count, &job->kind, st)) {
+        bool json = job->frame_count > 0 && json_rpc_recognise(frames[0].data, frames[0].size_bytes);
+        job->kind = json ? ENVELOPE_JSON : ENVELOPE_PROTOBUF;
+        return false;
+    }
+    bool ok = job->kind == ENVELOPE_JSON ? open_json(job, st) : envelope_read_header(&job->header, &frames[0], st);
+    uint32_t timeout_ms = job->header.timeout_ms > 0 ? job->header.timeout_ms : default_timeout_ms;
+    job->deadline_us = job->received_us + (int64_t)timeout_ms * 1000;
+    return ok && find_route(job, st);
+}
+
+static void *arena_allocate(void *context, size_t size)
+{
+    return arena_alloc(context, size);
+}
+
+static void arena_release(void *context, void *pointer)
+{
+    (void)context;
+    (void)pointer;
+}
+
+bool job_decode(struct job *job, struct status *st)
+{
+    ProtobufCAllocator allocator = {arena_allocate, arena_release, &job->arena};
+    const ProtobufCMessageDescriptor *type = job->route->request_type;
+    if (job->kind == ENVELOPE_JSON) {
+        job->request = json_rpc_decode(job->call.params, type, &allocator, st);
+    } else {
+        struct frame body = {job->frames[1].data, job->frames[1].size};
+        job->request = envelope_unpack(type, &allocator, NULL, &body, st);
+    }
+    return job->request != NULL;
+}
+
+size_t job_attachments(const struct job *job, const struct job_bytes **attachments)
+{
+    *attachments = job->frames + 2;
+    return job->kind == ENVELOPE_PROTOBUF && job->frame_count > 2 ? job->frame_count - 2 : 0;
+}
+
+/* ---- answering */
+
+static void finish(struct job *job)
+{
+    int64_t took_us = timestamp_monotonic_us() - job->received_us;
+    metrics_request(job->route == NULL ? "unknown" : job->route->method, job->status.code, (double)took_us / 1e6);
+    if (job->kind == ENVELOPE_PROTOBUF)
+        job->reply_header.data = envelope_write_reply_header(job->header.request_id, &job->status, (uint64_t)took_us,
+                                                             &job->reply_header.size);
+    job->done(job->done_context, job);
+}
+
+void job_reply(struct job *job, const ProtobufCMessage *reply)
+{
+    if (job->kind == ENVELOPE_JSON) {
+        json_t *result = json_rpc_encode(reply);
+        job->reply_body.data = result == NULL ? NULL : json_rpc_result(job->call.id, result, &job->reply_body.size);
+    } else {
+        job->reply_body.size = protobuf_c_message_get_packed_size(reply);
+        job->reply_body.data = malloc(job->reply_body.size + 1);
+        if (job->reply_body.data != NULL)
+            protobuf_c_message_pack(reply, job->reply_body.data);
+    }
+    finish(job);
+}
+
+void job_fail(struct job *job, const struct status *st)
+{
+    job->status = *st;
+    if (job->kind == ENVELOPE_JSON)
+        job->reply_body.data = json_rpc_error(job->call.id, st, &job->reply_body.size);
+    finish(job);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/router.h"
+
+#include "daemon/log.h"
+#include "daemon/metrics.h"
+#include "daemon/notify.h"
+#include "daemon/server.h"
+#include "daemon/timestamp.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#define HIGH_WATER_MARK 256 /* messages per peer */
+#define POLL_MS         250
+#define IDLE_US         200000 /* drained: nothing in flight and nothing new for this long */
+#define MESSAGES_A_TURN 64
+#define SOCKET_MODE     0660
+
+static bool set(struct router *router, int option, int value, struct status *st)
+{
+    if (zmq_setsockopt(router->socket, option, &value, sizeof value) == 0)
+        return true;
+    return status_fail(st, STATUS_INTERNAL, "SOCKET", "socket option %d: %s", option, zmq_strerror(errno));
+}
+
+/* notes on each in zmq_setsockopt(3); the reasons: answer only who is there, never queue without bound, notice dead peers */
+static bool configure(struct router *router, struct status *st)
+{
+    const struct config *config = &router->server->config;
+    int64_t frame_max = config->limits_frame_bytes;
+    if (zmq_setsockopt(router->socket, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max) != 0)
+        return status_fail(st, STATUS_INTERNAL, "SOCKET", "largest frame: %s", zmq_strerror(errno));
+    return set(router, ZMQ_ROUTER_MANDATORY, 1, st) && set(router, ZMQ_SNDHWM, HIGH_WATER_MARK, st) &&
+           set(router, ZMQ_RCVHWM, HIGH_WATER_MARK, st) && set(router, ZMQ_HANDSHAKE_IVL, 5000, st) &&
+           set(router, ZMQ_HEARTBEAT_IVL, 10000, st) && set(router, ZMQ_HEARTBEAT_TIMEOUT, 30000, st) &&
+           set(router, ZMQ_HEARTBEAT_TTL, 30000, st) && set(router, ZMQ_TCP_KEEPALIVE, 1, st) &&
+           set(router, ZMQ_LINGER, 2000, st) && set(router, ZMQ_BACKLOG, 1024, st);
+}
+
+static bool bind_endpoint(struct router *router, const char *endpoint, struct status *st)
+{
+    if (zmq_bind(router->socket, endpoint) != 0)
+        return status_fail(st, STATUS_UNAVAILABLE, "BIND_FAILED", "listen on '%s': %s", endpoint, zmq_strerror(errno));
+    if (strncmp(endpoint, "ipc://", 6) == 0 && chmod(endpoint + 6, SOCKET_MODE) != 0)
+        return status_fail(st, STATUS_UNAVAILABLE, "BIND_FAILED", "permissions of '%s': %s", endpoint + 6,
+                           strerror(errno));
+    log_info("listening", "listening on %s", endpoint);
+    return true;
+}
+
+bool router_open(struct router *router, struct server *server, struct status *st)
+{
+    const struct config *config = &server->config;
+    *router = (struct router){.server = server, .wake_fd = -1, .signal_fd = -1};
+    pthread_mutex_init(&router->lock, NULL);
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    router->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    router->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    router->context = zmq_ctx_new();
+    router->socket = router->context == NULL ? NULL : zmq_socket(router->context, ZMQ_ROUTER);
+    if (router->socket == NULL || router->wake_fd < 0 || router->signal_fd < 0)
+        return status_fail(st, STATUS_INTERNAL, "SOCKET", "create the socket: %s", strerror(errno));
+    if (!configure(router, st))
+        return false;
+    for (size_t i = 0; i < config->server_listen_count; i++)
+        if (!bind_endpoint(router, config->server_listen[i], st))
+            return false;
+    return true;
+}
+
+void router_close(struct router *router)
+{
+    if (router->server == NULL)
+        return;
+    for (size_t i = 0; i < router->reply_count; i++)
+        job_free(router->replies[i]);
+    free(router->replies);
+    if (router->socket != NULL)
+        zmq_close(router->socket);
+    if (router->context != NULL)
+        zmq_ctx_term(router->context);
+    if (router->wake_fd >= 0)
+        close(router->wake_fd);
+    if (router->signal_fd >= 0)
+        close(router->signal_fd);
+    pthread_mutex_destroy(&router->lock);
+    *router = (struct router){0};
+}
+
+/* ---- replies */
+
+/* a finished job comes from any thread */
+static void take_reply(void *context, struct job *job)
+{
+    struct router *router = context;
+    pthread_mutex_lock(&router->lock);
+    if (router->reply_count == router->reply_capacity) {
+        size_t capacity = router->reply_capacity * 2 + 64;
+        struct job **grown = realloc(router->replies, capacity * sizeof(struct job *));
+        if (grown != NULL) {
+            router->replies = grown;
+            router->reply_capacity = capacity;
+        }
+    }
+    bool kept = router->reply_count < router->reply_capacity;
+    if (kept)
+        router->replies[router->reply_count++] = job;
+    pthread_mutex_unlock(&router->lock);
+    if (!kept) {
+        metrics_add(METRICS_COUNTER_replies_dropped, 1);
+        job_free(job);
+        router->in_flight--;
+    }
+    uint64_t one = 1;
+    if (write(router->wake_fd, &one, sizeof one) < 0)
+        return; /* the counter is at its maximum: the router is awake */
+}
+
+static void free_bytes(void *data, void *hint)
+{
+    (void)hint;
+    free(data);
+}
+
+/* one frame; the data becomes ZeroMQ's */
+static bool send_bytes(struct router *router, struct job_bytes *bytes, int flags)
+{
+    zmq_msg_t message;
+    if (zmq_msg_init_data(&message, bytes->data, bytes->size, free_bytes, NULL) != 0)
+        return false;
+    *bytes = (struct job_bytes){0};
+    if (zmq_msg_send(&message, router->socket, ZMQ_DONTWAIT | flags) >= 0)
+        return true;
+    zmq_msg_close(&message);
+    return false;
+}
+
+static void send_reply(struct router *router, struct job *job)
+{
+    bool ok = job->reply_body.data != NULL || job->kind == ENVELOPE_PROTOBUF;
+    ok = ok && send_bytes(router, &job->routing, ZMQ_SNDMORE); /* fails here when the peer is gone or does not read */
+    if (ok && job->delimiter)
+        ok = zmq_send(router->socket, "", 0, ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0;
+    if (ok && job->kind == ENVELOPE_PROTOBUF) {
+        ok = send_bytes(router, &job->reply_header, ZMQ_SNDMORE);
+        if (job->reply_body.data == NULL)
+            ok = ok && zmq_send(router->socket, "", 0, ZMQ_DONTWAIT) >= 0;
+    }
+    if (ok && job->reply_body.data != NULL)
+        ok = send_bytes(router, &job->reply_body, 0);
+    if (!ok)
+        metrics_add(METRICS_COUNTER_replies_dropped, 1);
+    job_free(job);
+    router->in_flight--;
+}
+
+static void send_replies(struct router *router)
+{
+    uint64_t wakes;
+    if (read(router->wake_fd, &wakes, sizeof wakes) < 0)
+        return;
+    pthread_mutex_lock(&router->lock);
+    struct job **replies = router->replies;
+    size_t count = router->reply_count;
+    router->replies = NULL;
+    router->reply_count = router->reply_capacity = 0;
+    pthread_mutex_unlock(&router->lock);
+    for (size_t i = 0; i < count; i++)
+        send_reply(router, replies[i]);
+    free(replies);
+}
+
+/* ---- requests */
+
+static bool receive_frame(struct router *router, struct job_bytes *out, bool *more)
+{
+    zmq_msg_t message;
+    zmq_msg_init(&message);
+    bool ok = zmq_msg_recv(&message, router->socket, ZMQ_DONTWAIT) >= 0;
+    if (ok) {
+        out->size = zmq_msg_size(&message);
+        out->data = malloc(out->size + 1);
+        if (out->data != NULL)
+            memcpy(out->data, zmq_msg_data(&message), out->size);
+        *more = zmq_msg_more(&message);
+        ok = out->data != NULL;
+    }
+    zmq_msg_close(&message);
+    return ok;
+}
+
+/* what is too much of one message is read and thrown away */
+static size_t discard_rest(struct router *router, bool more)
+{
+    size_t discarded = 0;
+    while (more) {
+        struct job_bytes frame = {0};
+        if (!receive_frame(router, &frame, &more))
+            break;
+        free(frame.data);
+        discarded++;
+    }
+    return discarded;
+}
+
+static bool receive_request(struct router *router)
+{
+    struct job_bytes routing = {0}, frames[ENVELOPE_FRAMES_MAX + 1] = {{0}};
+    bool more = false, delimiter = false;
+    size_t count = 0;
+    if (!receive_frame(router, &routing, &more))
+        return false;
+    while (more && count < ENVELOPE_FRAMES_MAX && receive_frame(router, &frames[count], &more)) {
+        if (count == 0 && !delimiter && frames[0].size == 0) {
+            delimiter = true;
+            free(frames[0].data);
+            frames[0] = (struct job_bytes){0};
+        } else {
+            count++;
+        }
+    }
+    size_t too_many = discard_rest(router, more);
+    struct job *job = job_new(frames, count, take_reply, router);
+    if (job == NULL) {
+        free(routing.data);
+        return true;
+    }
+    job->routing = routing;
+    job->delimiter = delimiter;
+    router->in_flight++;
+    if (too_many == 0 && count > 0) {
+        server_submit(router->server, job); /* a worker reads it: a long text must not hold up the others */
+        return true;
+    }
+    struct status st = STATUS_INIT;
+    if (job_open(job, 0, &st) || too_many > 0)
+        status_fail(&st, STATUS_INVALID_ARGUMENT, "BAD_ENVELOPE", "a message of %zu frames, at most %d are read",
+                    count + too_many, ENVELOPE_FRAMES_MAX);
+    metrics_add(METRICS_COUNTER_frames_malformed, 1);
+    job_fail(job, &st);
+    return true;
+}
+
+/* ---- the loop */
+
+static bool signalled(struct router *router)
+{
+    struct signalfd_siginfo info;
+    return read(router->signal_fd, &info, sizeof info) == (ssize_t)sizeof info;
+}
+
+void router_run(struct router *router)
+{
+    const struct config *config = &router->server->config;
+    int64_t drain_until_us = INT64_MAX, last_request_us = timestamp_monotonic_us();
+    zmq_pollitem_t items[] = {
+        {.socket = router->socket, .events = ZMQ_POLLIN},
+        {.fd = router->wake_fd, .events = ZMQ_POLLIN},
+        {.fd = router->signal_fd, .events = ZMQ_POLLIN},
+    };
+    while (timestamp_monotonic_us() < drain_until_us) {
+        notify_watchdog();
+        bool draining = drain_until_us != INT64_MAX;
+        zmq_poll(items, 3, draining ? 10 : POLL_MS);
+        if (items[1].revents != 0)
+            send_replies(router);
+        for (int i = 0; items[0].revents != 0 && i < MESSAGES_A_TURN && receive_request(router); i++)
+            last_request_us = timestamp_monotonic_us();
+        if ((items[2].revents != 0 && signalled(router)) || (router->stop && !draining)) {
+            if (draining)
+                break;
+            drain_until_us = timestamp_monotonic_us() + config->server_drain_ms * 1000;
+            router->server->draining = true;
+            notify_state("STOPPING=1");
+            log_info("stopping", "finishing requests for at most %lld ms", (long long)config->server_drain_ms);
+        }
+        if (draining && router->in_flight == 0 && timestamp_monotonic_us() - last_request_us > IDLE_US)
+            break;
+    }
+    send_replies(router);
+}

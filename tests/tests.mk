@@ -1,0 +1,1 @@
+# How tests are built and run; included by the Makefile.
