@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A message in memory may take this many times its bytes on the wire: 2-byte sub-messages are the worst. */
-#define ARENA_FACTOR 16
+/* A message in memory may take this many times its bytes on the wire: an item that is only a short id takes most. */
+#define ARENA_FACTOR 32
 #define ARENA_LEAST  (64u << 10)
+#define SLAB_BYTES   4096 /* small pieces share a slab: the arena rounds each of its own up to a cache line */
+#define PIECE_BYTES  16
 
 static void bytes_free(struct job_bytes *bytes)
 {
@@ -102,7 +104,21 @@ bool job_open(struct job *job, uint32_t default_timeout_ms, struct status *st)
 
 static void *arena_allocate(void *context, size_t size)
 {
-    return arena_alloc(context, size);
+    struct job *job = context;
+    void *piece;
+    size = (size + PIECE_BYTES - 1) / PIECE_BYTES * PIECE_BYTES;
+    if (size > SLAB_BYTES / 4) {
+        piece = arena_alloc(&job->arena, size);
+    } else {
+        if (job->slab == NULL || job->slab_used + size > SLAB_BYTES) {
+            job->slab = arena_alloc(&job->arena, SLAB_BYTES);
+            job->slab_used = 0;
+        }
+        piece = job->slab == NULL ? NULL : job->slab + job->slab_used;
+        job->slab_used += size;
+    }
+    job->refused = job->refused || piece == NULL;
+    return piece;
 }
 
 static void arena_release(void *context, void *pointer)
@@ -113,13 +129,13 @@ static void arena_release(void *context, void *pointer)
 
 bool job_decode(struct job *job, struct status *st)
 {
-    ProtobufCAllocator allocator = {arena_allocate, arena_release, &job->arena};
+    ProtobufCAllocator allocator = {arena_allocate, arena_release, job};
     const ProtobufCMessageDescriptor *type = job->route->request_type;
     if (job->kind == ENVELOPE_JSON) {
         job->request = json_rpc_decode(job->call.params, type, &allocator, st);
     } else {
         struct frame body = {job->frames[1].data, job->frames[1].size};
-        job->request = envelope_unpack(type, &allocator, NULL, &body, st);
+        job->request = envelope_unpack(type, &allocator, &job->refused, &body, st);
     }
     return job->request != NULL;
 }

@@ -171,11 +171,6 @@ static int serve(const struct config *config)
 {
     static struct server server;
     struct status st = STATUS_INIT;
-    sigset_t blocked; /* before any thread: signals come through the router's signalfd */
-    sigemptyset(&blocked);
-    sigaddset(&blocked, SIGTERM);
-    sigaddset(&blocked, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
     signal(SIGPIPE, SIG_IGN);
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* histories do not belong into core files */
     umask(0077);

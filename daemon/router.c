@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -55,16 +54,34 @@ static bool bind_endpoint(struct router *router, const char *endpoint, struct st
     return true;
 }
 
+/* Signals arrive on any thread (OpenBLAS starts its own before main, which block nothing): the handler only counts them into the router's loop. */
+static int signalled_fd = -1;
+
+static void on_signal(int number)
+{
+    (void)number;
+    uint64_t one = 1;
+    int saved = errno;
+    if (write(signalled_fd, &one, sizeof one) < 0)
+        errno = saved; /* the counter is full: it has been heard */
+    errno = saved;
+}
+
+static void catch_signals(const struct router *router)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    signalled_fd = router->signal_fd;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+}
+
 bool router_open(struct router *router, struct server *server, struct status *st)
 {
     const struct config *config = &server->config;
     *router = (struct router){.server = server, .wake_fd = -1, .signal_fd = -1};
     pthread_mutex_init(&router->lock, NULL);
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    router->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    router->signal_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     router->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     router->context = zmq_ctx_new();
     router->socket = router->context == NULL ? NULL : zmq_socket(router->context, ZMQ_ROUTER);
@@ -72,6 +89,7 @@ bool router_open(struct router *router, struct server *server, struct status *st
         return status_fail(st, STATUS_INTERNAL, "SOCKET", "create the socket: %s", strerror(errno));
     if (!configure(router, st))
         return false;
+    catch_signals(router);
     for (size_t i = 0; i < config->server_listen_count; i++)
         if (!bind_endpoint(router, config->server_listen[i], st))
             return false;
@@ -91,8 +109,11 @@ void router_close(struct router *router)
         zmq_ctx_term(router->context);
     if (router->wake_fd >= 0)
         close(router->wake_fd);
-    if (router->signal_fd >= 0)
+    if (router->signal_fd >= 0) {
+        signal(SIGTERM, SIG_DFL);
+        signal(SIGINT, SIG_DFL);
         close(router->signal_fd);
+    }
     pthread_mutex_destroy(&router->lock);
     *router = (struct router){0};
 }
@@ -255,8 +276,8 @@ static bool receive_request(struct router *router)
 
 static bool signalled(struct router *router)
 {
-    struct signalfd_siginfo info;
-    return read(router->signal_fd, &info, sizeof info) == (ssize_t)sizeof info;
+    uint64_t signals;
+    return read(router->signal_fd, &signals, sizeof signals) == (ssize_t)sizeof signals;
 }
 
 void router_run(struct router *router)

@@ -122,7 +122,7 @@ static double mean(const struct evaluation_result *result, int k, double (*gain)
 {
     double sum = 0;
     for (size_t i = 0; i < result->count; i++)
-        if (result->rank[i] <= (float)k)
+        if (result->rank[i] < (float)k + 1)
             sum += gain(result->rank[i]);
     return result->count == 0 ? 0 : sum / (double)result->count;
 }

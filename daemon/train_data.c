@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/train_data.h"
+
+#include "daemon/program.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool out_of_memory(struct status *st)
+{
+    return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for the training data");
+}
+
+/* ---- events */
+
+struct reading {
+    struct train_data *data;
+    int64_t user_id;
+    bool failed;
+};
+
+static void *grow(void *array, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity)
+        return array;
+    size_t wanted = *capacity * 2 + 1024;
+    void *grown = realloc(array, wanted * size);
+    if (grown != NULL)
+        *capacity = wanted;
+    return grown;
+}
+
+static bool begin_user(struct train_data *data)
+{
+    size_t *starts = grow(data->user_start, data->user_count + 1, &data->user_capacity, sizeof *starts);
+    if (starts == NULL)
+        return false;
+    data->user_start = starts;
+    data->user_start[data->user_count++] = data->event_count;
+    return true;
+}
+
+static bool read_event(void *context, const struct store_event *event)
+{
+    struct reading *reading = context;
+    struct train_data *data = reading->data;
+    struct evaluation_event *events = grow(data->events, data->event_count, &data->event_capacity, sizeof *events);
+    if (events == NULL || (event->user_id != reading->user_id && !begin_user(data))) {
+        reading->failed = true;
+        return false;
+    }
+    data->events = events;
+    reading->user_id = event->user_id;
+    uint32_t row = event->item_id < data->row_of_count ? data->row_of[event->item_id] : UINT32_MAX;
+    if (row != UINT32_MAX)
+        data->events[data->event_count++] = (struct evaluation_event){
+            row, event->ts_ms, event->behaviour, data->engine.behaviours[event->behaviour].weight};
+    return true;
+}
+
+static bool read_events(struct train_data *data, struct status *st)
+{
+    struct reading reading = {.data = data};
+    if (!store_event_scan(data->store, 0, data->position, read_event, &reading, st))
+        return false;
+    if (reading.failed || !begin_user(data))
+        return out_of_memory(st);
+    data->user_count--; /* the last start is the end */
+    return true;
+}
+
+/* ---- items */
+
+static bool number_items(struct train_data *data, struct status *st)
+{
+    int64_t position;
+    if (!catalog_collect(data->catalog, 0, &data->items, &data->item_count, &position))
+        return out_of_memory(st);
+    data->row_of_count = (size_t)catalog_largest_id(data->catalog) + 1;
+    data->row_of = malloc(data->row_of_count * sizeof *data->row_of);
+    if (data->row_of == NULL)
+        return out_of_memory(st);
+    memset(data->row_of, 0xff, data->row_of_count * sizeof *data->row_of);
+    for (size_t i = 0; i < data->item_count; i++)
+        data->row_of[data->items[i]->item.item_id] = (uint32_t)i;
+    return true;
+}
+
+bool train_data_load(struct train_data *data, const char *config_file, const char *data_dir, struct status *st)
+{
+    memset(data, 0, sizeof *data);
+    if (!program_configure(&data->config, config_file, data_dir, st))
+        return false;
+    struct store_options options = {.data_dir = data->config.storage_data_dir};
+    data->store = store_open_reader(&options, st);
+    data->catalog = catalog_new();
+    bool ok = data->store != NULL && (data->catalog != NULL || out_of_memory(st));
+    if (ok) {
+        engine_init(&data->engine, &data->config, data->catalog, NULL);
+        ok = engine_load_behaviours(&data->engine, data->store, false, st) &&
+             store_position(data->store, &data->position, st) && catalog_load(data->catalog, data->store, st) &&
+             number_items(data, st) && read_events(data, st);
+    }
+    if (!ok)
+        train_data_close(data);
+    return ok;
+}
+
+void train_data_close(struct train_data *data)
+{
+    for (size_t i = 0; i < data->item_count; i++)
+        catalog_item_release(data->items[i]);
+    free(data->items);
+    free(data->row_of);
+    free(data->events);
+    free(data->user_start);
+    if (data->engine.config != NULL)
+        engine_close(&data->engine);
+    catalog_free(data->catalog);
+    store_close(data->store);
+    memset(data, 0, sizeof *data);
+}
+
+struct evaluation_data train_data_view(const struct train_data *data)
+{
+    return (struct evaluation_data){data->item_count, data->user_count, data->events, data->user_start};
+}
+
+float *train_data_vectors(const struct train_data *data, const char *modality, size_t *dimension)
+{
+    struct catalog_space spaces[CATALOG_SPACES_MAX];
+    size_t count = catalog_spaces(data->catalog, spaces), best = CATALOG_SPACES_MAX;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(spaces[i].space.modality, modality) == 0 &&
+            (best == CATALOG_SPACES_MAX || spaces[i].item_count > spaces[best].item_count))
+            best = i;
+    if (best == CATALOG_SPACES_MAX)
+        return NULL;
+    *dimension = (size_t)spaces[best].space.dimension;
+    float *rows = calloc(data->item_count * *dimension + 1, sizeof *rows);
+    for (size_t i = 0; rows != NULL && i < data->item_count; i++) {
+        const struct catalog_feature *feature = catalog_item_feature(data->items[i], spaces[best].space.space_id);
+        if (feature != NULL)
+            memcpy(rows + i * *dimension, feature->values, *dimension * sizeof *rows);
+    }
+    return rows;
+}
