@@ -19,7 +19,7 @@
 #define NAME          "recsys-train"
 #define ARENA_BYTES   ((size_t)512 << 20)
 #define THREADS_MAX   64
-#define OVERRIDES_MAX 64
+#define OVERRIDES_MAX 256
 
 static const char usage[] =
     "usage: recsys-train evaluate --data-dir DIR --model default --holdout leave-one-out [--mask-seen] [-o table|json]\n"
