@@ -48,7 +48,8 @@ void refit_signature(const struct engine *engine, char *text, size_t size)
     struct chosen chosen[ARCHITECTURE_VIEWS_MAX];
     struct default_model_behaviour behaviour[ARCHITECTURE_BEHAVIOURS_MAX];
     size_t count = choose_spaces(engine, chosen), behaviour_count = behaviours(engine, behaviour), at = 0;
-    at += (size_t)snprintf(text, size, "history=%d", (int)engine->config->model_history);
+    at += (size_t)snprintf(text, size, "revision=%d history=%d", DEFAULT_MODEL_REVISION,
+                           (int)engine->config->model_history);
     for (size_t i = 0; i < count && at < size; i++)
         at += (size_t)snprintf(text + at, size - at, " %s/%s:%zu", chosen[i].space.modality, chosen[i].space.encoder,
                                default_model_sample(chosen[i].items));

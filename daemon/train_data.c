@@ -53,8 +53,8 @@ static bool read_event(void *context, const struct store_event *event)
     reading->user_id = event->user_id;
     uint32_t row = event->item_id < data->row_of_count ? data->row_of[event->item_id] : UINT32_MAX;
     if (row != UINT32_MAX)
-        data->events[data->event_count++] = (struct evaluation_event){
-            row, event->ts_ms, event->behaviour, data->engine.behaviours[event->behaviour].weight};
+        data->events[data->event_count++] = (struct evaluation_event){row, event->ts_ms, event->behaviour,
+                                                                      data->engine.behaviours[event->behaviour].weight};
     return true;
 }
 

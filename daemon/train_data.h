@@ -12,15 +12,15 @@ struct train_data {
     struct config config;
     struct store *store;
     struct catalog *catalog;
-    struct engine engine;         /* behaviours and catalogue; it answers nothing */
-    int64_t position;             /* the log up to here */
-    struct catalog_item **items;  /* (item_count), by row: item_id order */
+    struct engine engine;        /* behaviours and catalogue; it answers nothing */
+    int64_t position;            /* the log up to here */
+    struct catalog_item **items; /* (item_count), by row: item_id order */
     size_t item_count;
-    uint32_t *row_of;             /* by item_id; UINT32_MAX: none */
+    uint32_t *row_of; /* by item_id; UINT32_MAX: none */
     size_t row_of_count;
     struct evaluation_event *events;
     size_t event_count, event_capacity;
-    size_t *user_start;           /* (user_count + 1) */
+    size_t *user_start; /* (user_count + 1) */
     size_t user_count, user_capacity;
 };
 

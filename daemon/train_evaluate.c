@@ -22,7 +22,8 @@
 #define OVERRIDES_MAX 256
 
 static const char usage[] =
-    "usage: recsys-train evaluate --data-dir DIR --model default --holdout leave-one-out [--mask-seen] [-o table|json]\n"
+    "usage: recsys-train evaluate --data-dir DIR --model default --holdout leave-one-out [--mask-seen] [-o "
+    "table|json]\n"
     "\n"
     "  -d, --data-dir DIR       the shop; the daemon may be running\n"
     "  -c, --config FILE        settings (behaviours and their weights)\n"
@@ -35,7 +36,8 @@ static const char usage[] =
     "  -t, --threads N          default: one per core\n"
     "  -o, --output FORMAT      table or json\n"
     "\n"
-    "Full ranking of every item; ties count half; statistics from each user's events but the last two; the target's time is taken as now.\n";
+    "Full ranking of every item; ties count half; statistics from each user's events but the last two; the target's "
+    "time is taken as now.\n";
 
 struct override {
     char name[96];
@@ -55,7 +57,7 @@ struct evaluate {
     struct counts_view *counts;
     struct model *model;
     struct encoder_rows rows;
-    uint32_t *item_ids;           /* (item_count): the row itself: counts are by row here */
+    uint32_t *item_ids; /* (item_count): the row itself: counts are by row here */
     struct arena arena[THREADS_MAX];
     struct cooccurrence cooccurrence[THREADS_MAX];
     float part_weight[RECOMMENDER_PARTS_MAX];
@@ -63,21 +65,22 @@ struct evaluate {
 
 /* ---- the model as a scorer */
 
-static struct recommender_event *events_of(struct evaluate *e, const struct evaluation_query *query, struct arena *arena,
-                                           size_t *count)
+static struct recommender_event *events_of(struct evaluate *e, const struct evaluation_query *query,
+                                           struct arena *arena, size_t *count)
 {
     size_t most = (size_t)e->model->architecture.history;
     const struct evaluation_event *from = query->history + (query->length > most ? query->length - most : 0);
     *count = query->length > most ? most : query->length;
     struct recommender_event *events = arena_alloc(arena, (*count + 1) * sizeof *events);
     for (size_t i = 0; events != NULL && i < *count; i++)
-        events[i] = (struct recommender_event){
-            .item_id = from[i].item,
-            .ts_ms = from[i].ts_ms,
-            .behaviour = architecture_behaviour(&e->model->architecture, e->data.engine.behaviours[from[i].behaviour].name),
-            .weight = from[i].weight,
-            .rows = &e->rows,
-            .row = from[i].item};
+        events[i] =
+            (struct recommender_event){.item_id = from[i].item,
+                                       .ts_ms = from[i].ts_ms,
+                                       .behaviour = architecture_behaviour(
+                                           &e->model->architecture, e->data.engine.behaviours[from[i].behaviour].name),
+                                       .weight = from[i].weight,
+                                       .rows = &e->rows,
+                                       .row = from[i].item};
     return events;
 }
 
@@ -130,8 +133,8 @@ static bool override_numbers(struct evaluate *e, struct status *st)
             }
         }
         if (!found)
-            return status_fail(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_TENSOR", "the model has no number '%s[%zu]'", o->name,
-                               o->index);
+            return status_fail(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_TENSOR", "the model has no number '%s[%zu]'",
+                               o->name, o->index);
     }
     return true;
 }
@@ -312,13 +315,18 @@ static bool parse_override(struct evaluate *e, char *text)
 static int parse(struct evaluate *e, int argc, char **argv)
 {
     enum { HOLDOUT = 256, TARGET, MASK_SEEN, SET, MODEL_ONLY };
-    static const struct option table[] = {
-        {"data-dir", required_argument, NULL, 'd'}, {"config", required_argument, NULL, 'c'},
-        {"model", required_argument, NULL, 'm'},    {"holdout", required_argument, NULL, HOLDOUT},
-        {"target", required_argument, NULL, TARGET}, {"mask-seen", no_argument, NULL, MASK_SEEN},
-        {"set", required_argument, NULL, SET},      {"model-only", no_argument, NULL, MODEL_ONLY},
-        {"threads", required_argument, NULL, 't'},  {"output", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},           {0}};
+    static const struct option table[] = {{"data-dir", required_argument, NULL, 'd'},
+                                          {"config", required_argument, NULL, 'c'},
+                                          {"model", required_argument, NULL, 'm'},
+                                          {"holdout", required_argument, NULL, HOLDOUT},
+                                          {"target", required_argument, NULL, TARGET},
+                                          {"mask-seen", no_argument, NULL, MASK_SEEN},
+                                          {"set", required_argument, NULL, SET},
+                                          {"model-only", no_argument, NULL, MODEL_ONLY},
+                                          {"threads", required_argument, NULL, 't'},
+                                          {"output", required_argument, NULL, 'o'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     int64_t number = 0;
     for (int option; (option = getopt_long(argc, argv, "d:c:m:t:o:h", table, NULL)) != -1;) {
         bool ok = true;

@@ -10,6 +10,7 @@
 #define DEFAULT_MODEL_NAME       "default"
 #define DEFAULT_MODEL_ITEMS      256 /* vectors of a modality before it is used */
 #define DEFAULT_MODEL_COMPONENTS 64
+#define DEFAULT_MODEL_REVISION   1 /* of the weights below; a shop fits anew when it changes */
 
 /* One modality to fit. */
 struct default_model_view {
