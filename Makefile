@@ -16,6 +16,12 @@ VERSION := 0.1.0
 out := build/$(BUILD)
 gen := build/gen
 MAKEFLAGS += --no-builtin-rules --no-print-directory
+say = @printf '  %-5s %s\n' # one line a step; make V=1 shows the commands
+ifdef V
+say = @\#
+else
+.SILENT:
+endif
 .DELETE_ON_ERROR:
 
 CC = gcc
@@ -59,6 +65,7 @@ all: $(programs:%=$(out)/%)
 $(out)/recsysctl: $(out)/daemon/recsysctl.o $(ctl_objects) $(out)/libproto.a
 $(out)/recsysd $(out)/recsys-rescore $(out)/recsys-train: $(out)/%: $(out)/daemon/%.o $(layers)
 $(programs:%=$(out)/%):
+	$(say) LINK $@
 	$(CC) $(LDFLAGS_$(BUILD)) -o $@ $^ $(LIBS)
 
 $(out)/libproto.a: $(proto_objects)
@@ -79,6 +86,7 @@ $(out)/gen/recsys.pb-c.o: $(gen)/proto/recsys.pb-c.c
 
 $(out)/%.o: %.c | $(gen)/proto/recsys.pb-c.h
 	@mkdir -p $(@D)
+	$(say) CC $<
 	$(CC) $(CFLAGS_all) -MMD -MP -c -o $@ $<
 
 kernel_flags = -O3 -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math -DKERNELS_SET=kernels_$* -DKERNELS_NAME='"$*"'
@@ -87,6 +95,7 @@ kernel_isa_avx2 = -mavx2 -mfma
 kernel_isa_avx512 = -mavx512f -mavx512vl -mavx512dq -mprefer-vector-width=512
 $(kernel_sets:%=$(out)/models/kernels_%.o): $(out)/models/kernels_%.o: models/kernels_isa.c
 	@mkdir -p $(@D)
+	$(say) CC "$< ($*)"
 	$(CC) $(CFLAGS_all) $(kernel_flags) $(kernel_isa_$*) -MMD -MP -c -o $@ $<
 
 -include $(shell find $(out) -name '*.d' 2>/dev/null)
@@ -113,13 +122,15 @@ lint: layers compile_commands
 	for page in etc/man/*.scd; do scdoc < $$page > /dev/null || exit 1; done
 	cppcheck --quiet --enable=warning,portability --inline-suppr --error-exitcode=1 --suppress=missingIncludeSystem \
 	    --suppress=unknownMacro -I. -I$(gen) --library=posix -D_GNU_SOURCE -j2 daemon models storage proto
-	clang-tidy --quiet -p build $(wildcard daemon/*.c models/*.c storage/*.c storage/sqlite/*.c proto/*.c)
+	printf "%s\n" $(wildcard daemon/*.c models/*.c storage/*.c storage/sqlite/*.c proto/*.c) | \
+	    xargs -P2 -n8 clang-tidy --quiet -p build 2> build/clang-tidy.log || { grep -v -E "warnings? generated" build/clang-tidy.log; exit 1; }
 compile_commands: $(gen)/proto/recsys.pb-c.h
 	@etc/compile_commands.sh "$(CFLAGS_common) $(package_cflags)" $(wildcard */*.c storage/sqlite/*.c) > build/compile_commands.json
 
 .PHONY: demo
 demo:
 	sh etc/setup.sh build
+	@mkdir -p build
 	+@$(MAKE) -j2 all build/release/make_shop > build/demo-build.log 2>&1 || { tail -n 30 build/demo-build.log; exit 1; }
 	sh etc/demo.sh
 
