@@ -104,19 +104,19 @@ static bool read_rows(const struct job *job, struct ingest *ingest, struct featu
                       struct status *st)
 {
     const Recsys__FeaturePutRequest *r = (const Recsys__FeaturePutRequest *)job->request;
-    size_t row_size = (size_t)put->dimension * sizeof(float);
-    unsigned char *copy = raw == NULL ? NULL : arena_alloc(&ingest->job->arena, ingest->row_count * row_size);
+    size_t dimension = (size_t)put->dimension;
+    float *copy = raw == NULL ? NULL : arena_floats(&ingest->job->arena, ingest->row_count * dimension);
     if (raw != NULL && copy == NULL)
         return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "TOO_LARGE",
                            "the request needs more memory than one may take");
     if (raw != NULL)
-        memcpy(copy, raw, ingest->row_count * row_size);
+        memcpy(copy, raw, ingest->row_count * dimension * sizeof *copy);
     for (size_t i = 0; i < ingest->row_count; i++) {
         struct feature_row *row = &put->rows[i];
         struct status row_status = STATUS_INIT;
         row->item = raw == NULL ? r->rows[i]->item : r->items[i];
-        row->values = raw == NULL ? r->rows[i]->values : (const float *)(copy + i * row_size);
-        size_t size = raw == NULL ? r->rows[i]->n_values : (size_t)put->dimension;
+        row->values = raw == NULL ? r->rows[i]->values : copy + i * dimension;
+        size_t size = raw == NULL ? r->rows[i]->n_values : dimension;
         row->refused = !check_id(ingest->config, row->item, field_at("rows", i, "item").text, &row_status) ||
                        !check_vector(put, row, i, size, &row_status);
         if (row->refused && !ingest_refuse(ingest, i, &row_status, st))

@@ -35,9 +35,9 @@ struct job {
     const struct route *route;     /* NULL until it is known */
     int64_t deadline_us;           /* monotonic */
     struct arena arena;            /* holds the message; lives as long as the job */
-    unsigned char *slab;            /* where small pieces of the message come from */
+    unsigned char *slab;           /* where small pieces of the message come from */
     size_t slab_used;
-    bool refused;                   /* the arena gave out */
+    bool refused; /* the arena gave out */
     ProtobufCMessage *request;
     /* what is answered */
     struct status status;

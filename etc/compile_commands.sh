@@ -5,7 +5,7 @@ shift
 printf '['
 comma=
 for file in "$@"; do
-    printf '%s\n{"directory": "%s", "file": "%s", "command": "clang %s -c %s"}' "$comma" "$PWD" "$file" \
+    printf '%s\n{"directory": "%s", "file": "%s", "command": "clang -DRECSYSD_VERSION='"'\\\\\"lint\\\\\"'"' %s -c %s"}' "$comma" "$PWD" "$file" \
         "$(printf '%s' "$flags" | sed 's/["\\]/\\&/g')" "$file"
     comma=,
 done

@@ -34,8 +34,8 @@ side_by_side() {
     ctl -q user history "$user" -n 10 -o ndjson 2> /dev/null | sed 's/.*"item": *"\([^"]*\)".*/\1/' > "$dir/history"
     ctl -q recommend "$user" -n 10 -o ndjson 2> /dev/null | sed 's/.*"item": *"\([^"]*\)".*/\1/' > "$dir/list"
     printf '   %-56s   %s\n' "what $user did last" "what recsysd recommends"
-    paste "$dir/history" "$dir/list" | while IFS="$tab" read -r done listed; do
-        printf '   %-56.56s   %.58s\n' "$(awk -F"$tab" -v id="$done" '$1 == id { print $3 ": " $2 }' "$dir/shop.item")" \
+    paste "$dir/history" "$dir/list" | while IFS="$tab" read -r before listed; do
+        printf '   %-56.56s   %.58s\n' "$(awk -F"$tab" -v id="$before" '$1 == id { print $3 ": " $2 }' "$dir/shop.item")" \
             "$(awk -F"$tab" -v id="$listed" '$1 == id { print $3 ": " $2 }' "$dir/shop.item")"
     done
 }

@@ -9,15 +9,15 @@
 
 /* Chosen on validation events of scientific and ml100k; the other sets stay honest. */
 #define WHITENING      0.25f /* λ^-¼: by half */
-#define SHARPNESS        3.0f  /* 1 / temperature */
+#define SHARPNESS      3.0f  /* 1 / temperature */
 #define POSITION_DECAY 0.8f  /* of the pick, per step of age */
-#define WEIGHT_TEXT      0.9f  /* text picks and judges */
+#define WEIGHT_TEXT    0.9f  /* text picks and judges */
 #define WEIGHT_OTHER   0.25f
-#define COOCCURRENCE     1.4f
+#define COOCCURRENCE   1.4f
 #define EPSILON        0.1f
-#define DECAY            0.75f
-#define POPULARITY       0.1f
-#define RECENT           0.01f
+#define DECAY          0.75f
+#define POPULARITY     0.1f
+#define RECENT         0.01f
 
 size_t default_model_sample(size_t available)
 {

@@ -30,8 +30,12 @@ run_unit() {
     fi
     passed=$((passed + ok))
     failed=$((failed + bad))
-    printf '%-4s %-28s %s passed' "$([ "$bad" = 0 ] && echo ok || echo FAIL)" "$name" "$ok"
-    [ "$bad" = 0 ] && echo || { echo ", $bad failed"; grep -a -E '^\[(----|FAIL|ERR)' "$out/$name.out" | head -n 20; }
+    if [ "$bad" = 0 ]; then
+        printf 'ok   %-28s %s passed\n' "$name" "$ok"
+    else
+        printf 'FAIL %-28s %s passed, %s failed\n' "$name" "$ok" "$bad"
+        grep -a -E '^\[(----|FAIL|ERR)' "$out/$name.out" | head -n 20
+    fi
 }
 
 if [ "$part" != integration ]; then

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run every test here, or those named (test_wire, test_wire.Encodings), and end with one line: N passed, N failed."""
+import os
+import sys
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Result(unittest.TextTestResult):
+    """Counts what passed, which unittest does not: subtests and class fixtures blur the difference of the totals."""
+    passed = 0
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.passed += 1
+
+
+def main():
+    sys.path.insert(0, HERE)
+    loader = unittest.defaultTestLoader
+    chosen = loader.loadTestsFromNames(sys.argv[1:]) if sys.argv[1:] else loader.discover(HERE, "test_*.py")
+    result = unittest.TextTestRunner(verbosity=1, resultclass=Result).run(chosen)
+    failed_tests = {getattr(test, "test_case", test).id() for test, _ in result.failures + result.errors}
+    failed = len(failed_tests) + len(result.unexpectedSuccesses)
+    if result.passed + failed + len(result.skipped) == 0:
+        failed = 1  # nothing ran: that is no success
+    sys.stderr.flush()
+    print("%d passed, %d failed" % (result.passed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
