@@ -80,6 +80,16 @@ static int by_user(const void *left, const void *right)
 bool counting_catch_up(struct counting *c, struct status *st)
 {
     int64_t committed = c->engine->committed;
+    if (c->broken) { /* half of a user may have been taken out: only the log knows */
+        counts_free(c->whole);
+        c->whole = NULL;
+        counts_view_release(engine_rebuild_counts(c->engine, c->reader, committed, &c->whole, st));
+        if (c->whole == NULL)
+            return false;
+        c->broken = c->failed = false;
+        c->position = committed;
+        c->pending_events++;
+    }
     while (c->position < committed) {
         size_t count;
         if (!store_event_tail(c->reader, c->position, committed, c->tail, TAIL_EVENTS, &count, st))
@@ -88,8 +98,10 @@ bool counting_catch_up(struct counting *c, struct status *st)
         qsort(c->tail, count, sizeof *c->tail, by_user);
         for (size_t i = 0; i < count; i++)
             if ((i == 0 || c->tail[i].user_id != c->tail[i - 1].user_id) &&
-                !replace_user(c, c->tail[i].user_id, c->position, after, st))
+                !replace_user(c, c->tail[i].user_id, c->position, after, st)) {
+                c->broken = true;
                 return false;
+            }
         c->position = after;
         c->pending_events += count;
         c->total_events += count;
@@ -170,20 +182,23 @@ bool counting_start(struct counting *c, struct engine *engine, struct store *rea
         return out_of_memory(st);
     if (!store_sizes(reader, &sizes, st) || !load(c, st))
         return false;
-    if (c->whole != NULL) {
-        if (!counting_catch_up(c, st))
-            return false;
-    } else {
+    bool loaded = c->whole != NULL;
+    if (loaded && !counting_catch_up(c, st))
+        return false;
+    if (!loaded) {
         c->position = engine->committed;
         counts_view_release(engine_rebuild_counts(engine, reader, c->position, &c->whole, st));
         if (c->whole == NULL)
             return false;
     }
     c->total_events = (uint64_t)sizes.events;
-    c->stored_events = c->total_events - c->pending_events;
+    uint64_t stored_events = loaded ? c->total_events - c->pending_events : 0;
+    c->stored_events =
+        c->total_events; /* the first version is not stored: whoever starts has nothing to write with yet */
     void *bytes;
     size_t size;
     bool ok = counting_publish(c, timestamp_now_ms(), false, &bytes, &size, st);
+    c->stored_events = stored_events;
     free(bytes);
     return ok;
 }

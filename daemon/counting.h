@@ -21,7 +21,8 @@ struct counting {
     struct store_event *tail;    /* buffer */
     struct counting_event *user; /* buffer */
     size_t user_count, user_capacity;
-    bool failed;
+    bool failed; /* memory ran out while reading a user */
+    bool broken; /* the sums are in between: to be rebuilt */
 };
 
 /* Load the stored counts, or rebuild them, up to the committed position, and publish that. `reader` stays the caller's. */

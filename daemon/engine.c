@@ -134,7 +134,9 @@ bool engine_install_model(struct engine *engine, struct model *model, struct are
     int64_t position;
     pthread_mutex_lock(&engine->install_lock);
     model = model_acquire(model != NULL ? model : engine->snapshot->model);
+    pthread_mutex_lock(&engine->apply_lock); /* a batch is published item by item, its positions in no order */
     bool ok = catalog_collect(engine->catalog, 0, &items, &count, &position) || out_of_memory(st);
+    pthread_mutex_unlock(&engine->apply_lock);
     struct snapshot *snapshot = ok ? snapshot_build(model, engine->catalog, items, count, position, arena, st) : NULL;
     ok = snapshot != NULL && catch_up_and_set(engine, snapshot, position, arena, st);
     if (!ok)

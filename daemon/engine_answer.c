@@ -54,7 +54,7 @@ static struct counts_view *find_counts(struct engine_worker *worker, struct coun
     struct engine *engine = worker->engine;
     char *end;
     int64_t position = strtoll(asked, &end, 10);
-    if (current != NULL && position == current->position)
+    if (current != NULL && *asked != 0 && *end == 0 && position == current->position)
         return current;
     if (*end != '\0' || position < 0 || position > engine->committed) {
         version_gone(st, "counts", asked, "another version");
@@ -169,7 +169,8 @@ static bool read_seen_rule(const struct engine_worker *worker, const struct engi
     for (size_t i = 0; i < request->seen_behaviour_count; i++) {
         bool known = false;
         for (size_t b = 1; b < 256; b++)
-            if (strcmp(worker->engine->behaviours[b].name, request->seen_behaviours[i]) == 0)
+            if (request->seen_behaviours[i][0] != 0 &&
+                strcmp(worker->engine->behaviours[b].name, request->seen_behaviours[i]) == 0)
                 known = seen->counts[b] = true;
         if (!known)
             return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_BEHAVIOUR", "seen.behaviours",
@@ -185,6 +186,8 @@ static bool exclude_seen(struct engine_worker *worker, const struct engine_reque
     struct seen seen = {.request = request, .view = &answer->view};
     if (!read_seen_rule(worker, request, &seen, st))
         return false;
+    if (worker->history.user_id == 0)
+        return true;
     if (!worker->history.complete)
         return store_event_scan(worker->reader, worker->history.user_id, at_position, hide_seen, &seen, st);
     for (size_t i = 0; i < worker->history.count; i++)
@@ -413,8 +416,7 @@ static bool answer_view(struct engine_worker *worker, const struct engine_reques
         clear_row(view, excluded[i]);
     for (size_t i = 0; similar && !request->include_context && i < request->item_count; i++)
         clear_row(view, rows[i]);
-    if (request->exclude_seen && worker->history.user_id != 0 &&
-        !exclude_seen(worker, request, answer, at_position, st))
+    if (request->exclude_seen && !exclude_seen(worker, request, answer, at_position, st))
         return false;
     if (!similar && worker->history.user_id == 0)
         degrade(answer, "unknown_user");

@@ -50,16 +50,29 @@ static bool check_names(const char *modality, const char *encoder, struct status
     return strlen(encoder) <= 128 || bad(st, "TOO_LONG", "encoder", "an encoder's name has at most 128 bytes");
 }
 
-/* where the rows are: inline, in one attachment, or in `raw`; sets the row count and the dimension */
-static bool find_rows(const struct config *config, const struct job *job, size_t *count, int32_t *dimension,
-                      const unsigned char **raw, struct status *st)
+/* what rows that come inline should have: as the shop knows it, else as the first row that has any */
+static int32_t inline_dimension(struct handler *handler, const Recsys__FeaturePutRequest *r, const char *encoder)
 {
+    struct store_space space;
+    if (catalog_find_space(handler->server->catalog, r->modality, encoder, &space))
+        return space.dimension;
+    for (size_t i = 0; i < r->n_rows; i++)
+        if (r->rows[i]->n_values > 0)
+            return (int32_t)r->rows[i]->n_values;
+    return 0;
+}
+
+/* where the rows are: inline, in one attachment, or in `raw`; sets the row count and the dimension */
+static bool find_rows(struct handler *handler, const struct job *job, const char *encoder, size_t *count,
+                      int32_t *dimension, const unsigned char **raw, struct status *st)
+{
+    const struct config *config = &handler->server->config;
     const Recsys__FeaturePutRequest *r = (const Recsys__FeaturePutRequest *)job->request;
     const struct job_bytes *attachments;
     size_t attachment_count = job_attachments(job, &attachments), raw_size = 0;
     *raw = NULL;
     *count = r->n_rows;
-    *dimension = r->n_rows > 0 ? (int32_t)r->rows[0]->n_values : r->dimension;
+    *dimension = r->n_rows > 0 ? inline_dimension(handler, r, encoder) : r->dimension;
     if ((r->n_rows > 0) + (attachment_count > 0) + (r->raw.len > 0) != 1)
         return bad(st, "MISSING", "rows", "vectors come in 'rows', in 'raw' or in an attachment: exactly one of them");
     if (*dimension < 1 || *dimension > config->limits_dimension)
@@ -233,12 +246,11 @@ static void features_done(struct writer *writer, struct write_task *task, const 
 bool handle_feature_put(struct handler *handler, struct job *job, struct status *st)
 {
     const Recsys__FeaturePutRequest *r = (const Recsys__FeaturePutRequest *)job->request;
-    const struct config *config = &handler->server->config;
     const unsigned char *raw;
     size_t count;
     int32_t dimension;
     const char *encoder = r->encoder[0] == '\0' ? DEFAULT_ENCODER : r->encoder;
-    if (!check_names(r->modality, encoder, st) || !find_rows(config, job, &count, &dimension, &raw, st))
+    if (!check_names(r->modality, encoder, st) || !find_rows(handler, job, encoder, &count, &dimension, &raw, st))
         return false;
     struct ingest *ingest = ingest_new(handler, job, count, sizeof(struct feature_row), st);
     struct feature_put *put =

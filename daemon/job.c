@@ -86,14 +86,26 @@ static bool find_route(struct job *job, struct status *st)
                              near == NULL ? "" : "'?");
 }
 
+void job_identify(struct job *job)
+{
+    struct status ignored = STATUS_INIT;
+    if (job->frame_count == 0)
+        return;
+    const struct job_bytes *first = &job->frames[0];
+    job->kind = json_rpc_recognise(first->data, first->size) ? ENVELOPE_JSON : ENVELOPE_PROTOBUF;
+    if (job->kind == ENVELOPE_JSON)
+        json_rpc_parse(&job->call, first->data, first->size, &ignored);
+    else
+        envelope_read_header(&job->header, &(struct frame){first->data, first->size}, &ignored);
+}
+
 bool job_open(struct job *job, uint32_t default_timeout_ms, struct status *st)
 {
     struct frame frames[ENVELOPE_FRAMES_MAX];
     for (size_t i = 0; i < job->frame_count; i++)
         frames[i] = (struct frame){job->frames[i].data, job->frames[i].size};
     if (!envelope_classify(frames, job->frame_count, &job->kind, st)) {
-        bool json = job->frame_count > 0 && json_rpc_recognise(frames[0].data, frames[0].size_bytes);
-        job->kind = json ? ENVELOPE_JSON : ENVELOPE_PROTOBUF;
+        job_identify(job);
         return false;
     }
     bool ok = job->kind == ENVELOPE_JSON ? open_json(job, st) : envelope_read_header(&job->header, &frames[0], st);

@@ -56,6 +56,9 @@ void job_free(struct job *job);
  * nearest. */
 bool job_open(struct job *job, uint32_t default_timeout_ms, struct status *st);
 
+/* Find out whom to answer and how, for a message that is refused as a whole: kind, request id or JSON id, as far as they can be read. */
+void job_identify(struct job *job);
+
 /* Unpack the request message of the route into the job's arena, which may grow to a fixed multiple of the frames' size. */
 bool job_decode(struct job *job, struct status *st);
 

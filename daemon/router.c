@@ -12,11 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <zmq.h>
 
-#define HIGH_WATER_MARK 256 /* messages per peer */
+#define HIGH_WATER_MARK 256 /* requests per peer that wait in the library */
+#define FRAME_SLACK     4 /* frames up to this many times the limit are read and refused; beyond, the library hangs up */
 #define POLL_MS         250
 #define IDLE_US         200000 /* drained: nothing in flight and nothing new for this long */
 #define MESSAGES_A_TURN 64
@@ -33,18 +36,37 @@ static bool set(struct router *router, int option, int value, struct status *st)
 static bool configure(struct router *router, struct status *st)
 {
     const struct config *config = &router->server->config;
-    int64_t frame_max = config->limits_frame_bytes;
+    int64_t frame_max = FRAME_SLACK * config->limits_frame_bytes;
+    int replies = config->server_queue_requests < INT32_MAX ? (int)config->server_queue_requests : INT32_MAX;
     if (zmq_setsockopt(router->socket, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max) != 0)
         return status_fail(st, STATUS_INTERNAL, "SOCKET", "largest frame: %s", zmq_strerror(errno));
-    return set(router, ZMQ_ROUTER_MANDATORY, 1, st) && set(router, ZMQ_SNDHWM, HIGH_WATER_MARK, st) &&
+    return set(router, ZMQ_ROUTER_MANDATORY, 1, st) &&
+           set(router, ZMQ_SNDHWM, replies > HIGH_WATER_MARK ? replies : HIGH_WATER_MARK, st) &&
            set(router, ZMQ_RCVHWM, HIGH_WATER_MARK, st) && set(router, ZMQ_HANDSHAKE_IVL, 5000, st) &&
            set(router, ZMQ_HEARTBEAT_IVL, 10000, st) && set(router, ZMQ_HEARTBEAT_TIMEOUT, 30000, st) &&
            set(router, ZMQ_HEARTBEAT_TTL, 30000, st) && set(router, ZMQ_TCP_KEEPALIVE, 1, st) &&
            set(router, ZMQ_LINGER, 2000, st) && set(router, ZMQ_BACKLOG, 1024, st);
 }
 
+/* zmq_bind takes over the path of whoever listens there already */
+static bool somebody_listens(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path)
+        return false;
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool listens = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    if (fd >= 0)
+        close(fd);
+    return listens;
+}
+
 static bool bind_endpoint(struct router *router, const char *endpoint, struct status *st)
 {
+    if (strncmp(endpoint, "ipc://", 6) == 0 && somebody_listens(endpoint + 6))
+        return status_fail(st, STATUS_UNAVAILABLE, "BIND_FAILED", "listen on '%s': another process listens there",
+                           endpoint);
     if (zmq_bind(router->socket, endpoint) != 0)
         return status_fail(st, STATUS_UNAVAILABLE, "BIND_FAILED", "listen on '%s': %s", endpoint, zmq_strerror(errno));
     if (strncmp(endpoint, "ipc://", 6) == 0 && chmod(endpoint + 6, SOCKET_MODE) != 0)
@@ -259,14 +281,22 @@ static bool receive_request(struct router *router)
     job->routing = routing;
     job->delimiter = delimiter;
     router->in_flight++;
-    if (too_many == 0 && count > 0) {
+    struct status st = STATUS_INIT;
+    if (count == 0 || too_many > 0)
+        status_fail(&st, STATUS_INVALID_ARGUMENT, "BAD_ENVELOPE", "a message of %zu frames, from 1 to %d are read",
+                    count + too_many, ENVELOPE_FRAMES_MAX);
+    for (size_t i = 0; i < count && st.code == STATUS_OK; i++)
+        if (frames[i].size > (size_t)router->server->config.limits_frame_bytes)
+            status_fail(&st, STATUS_RESOURCE_EXHAUSTED, "TOO_LARGE", "a frame of %zu bytes, %lld are allowed",
+                        frames[i].size, (long long)router->server->config.limits_frame_bytes);
+    if (st.code == STATUS_OK) {
         server_submit(router->server, job); /* a worker reads it: a long text must not hold up the others */
         return true;
     }
-    struct status st = STATUS_INIT;
-    if (job_open(job, 0, &st) || too_many > 0)
-        status_fail(&st, STATUS_INVALID_ARGUMENT, "BAD_ENVELOPE", "a message of %zu frames, at most %d are read",
-                    count + too_many, ENVELOPE_FRAMES_MAX);
+    if (frames[0].size <= ENVELOPE_HEADER_MAX)
+        job_identify(job);
+    else /* too long to be parsed here: answered without an id */
+        job->kind = json_rpc_recognise(frames[0].data, frames[0].size) ? ENVELOPE_JSON : ENVELOPE_PROTOBUF;
     metrics_add(METRICS_COUNTER_frames_malformed, 1);
     job_fail(job, &st);
     return true;

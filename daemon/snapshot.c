@@ -278,7 +278,8 @@ bool snapshot_append(struct snapshot *snapshot, struct catalog *catalog, struct 
             return out_of_memory(st);
         pthread_mutex_lock(&snapshot->lock);
         publish(snapshot, row, batch);
-        snapshot->position = position;
+        if (done + batch == count)
+            snapshot->position = position;
         pthread_mutex_unlock(&snapshot->lock);
         row += batch;
         done += batch;

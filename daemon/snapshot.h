@@ -69,7 +69,7 @@ void snapshot_release(struct snapshot *snapshot); /* NULL is fine */
 bool snapshot_append(struct snapshot *snapshot, struct catalog *catalog, struct catalog_item *const *items,
                      size_t count, int64_t position, struct arena *arena, struct status *st);
 
-/* Time for a compaction: deltas of more than half the base (and 2 segments), or more dead rows than live ones. */
+/* Time for a compaction: deltas of more than half the base (and 2 segments), or half of all segments in use. */
 bool snapshot_wants_compaction(struct snapshot *snapshot);
 
 /* Rows and, of them, dead ones. */

@@ -45,11 +45,12 @@ static bool read_event(void *context, const struct store_event *event)
     struct reading *reading = context;
     struct train_data *data = reading->data;
     struct evaluation_event *events = grow(data->events, data->event_count, &data->event_capacity, sizeof *events);
+    if (events != NULL)
+        data->events = events;
     if (events == NULL || (event->user_id != reading->user_id && !begin_user(data))) {
         reading->failed = true;
         return false;
     }
-    data->events = events;
     reading->user_id = event->user_id;
     uint32_t row = event->item_id < data->row_of_count ? data->row_of[event->item_id] : UINT32_MAX;
     if (row != UINT32_MAX)

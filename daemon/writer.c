@@ -204,6 +204,7 @@ static void apply_batch(struct writer *writer)
         if (!catalog_add_space(writer->engine->catalog, &writer->spaces[i], &st))
             log_error("apply_failed", "%s", st.message);
     size_t items = HASH_CNT(by_id, writer->items_by_id), at = 0;
+    int64_t newest = 0;
     if (items > 0) {
         struct catalog_item **changed = malloc(items * sizeof *changed);
         struct writer_item *entry, *next;
@@ -211,10 +212,11 @@ static void apply_batch(struct writer *writer)
         {
             if (changed != NULL)
                 changed[at++] = catalog_item_acquire(entry->record);
+            if (entry->record->item.position > newest)
+                newest = entry->record->item.position;
         }
         struct arena_mark mark = arena_mark(&writer->arena);
-        if (changed == NULL ||
-            !engine_apply_items(writer->engine, changed, items, writer->position, &writer->arena, &st))
+        if (changed == NULL || !engine_apply_items(writer->engine, changed, items, newest, &writer->arena, &st))
             log_error("apply_failed", "committed items could not be brought into memory: %s", st.message);
         arena_rewind(&writer->arena, mark);
         free(changed);
@@ -255,6 +257,7 @@ static void run_batch(struct writer *writer, struct batch *batch)
     }
     writer->event_count = 0;
     writer->space_count = 0;
+    writer->position = 0;
     forget_items(writer);
     for (size_t i = 0; i < batch->count; i++)
         batch->tasks[i]->done(writer, batch->tasks[i], ok ? &batch->outcome[i] : &st);
