@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #define TAIL_EVENTS 10000
+#define HEAD_BYTES  16 /* of stored counts: signature and checksum */
 
 struct counting_event {
     struct counts_event event;
@@ -121,16 +122,17 @@ bool counting_is_due(const struct counting *c, int64_t now_ms)
            now_ms - c->published_ms >= config->counts_publish_ms;
 }
 
-/* the whole object behind the signature */
+/* the whole object behind the signature and a checksum */
 static void *whole_bytes(const struct counting *c, size_t *size_bytes)
 {
     size_t size;
     void *counts = counts_write(c->whole, &size);
-    uint64_t *bytes = counts == NULL ? NULL : malloc(size + sizeof(uint64_t));
+    uint64_t *bytes = counts == NULL ? NULL : malloc(size + HEAD_BYTES);
     if (bytes != NULL) {
         bytes[0] = signature(c->engine);
-        memcpy(bytes + 1, counts, size);
-        *size_bytes = size + sizeof(uint64_t);
+        bytes[1] = XXH3_64bits(counts, size);
+        memcpy(bytes + 2, counts, size);
+        *size_bytes = size + HEAD_BYTES;
     }
     free(counts);
     return bytes;
@@ -165,9 +167,10 @@ static bool load(struct counting *c, struct status *st)
     size_t size;
     if (!store_counts_load(c->reader, INT64_MAX, &position, &bytes, &size, st))
         return false;
-    if (bytes != NULL && size > sizeof(uint64_t) && *(uint64_t *)bytes == signature(c->engine) &&
-        position <= c->engine->committed)
-        c->whole = counts_read((uint64_t *)bytes + 1, size - sizeof(uint64_t), NULL);
+    const uint64_t *head = bytes;
+    if (bytes != NULL && size > HEAD_BYTES && head[0] == signature(c->engine) &&
+        head[1] == XXH3_64bits(head + 2, size - HEAD_BYTES) && position <= c->engine->committed)
+        c->whole = counts_read(head + 2, size - HEAD_BYTES, NULL);
     free(bytes);
     c->position = c->whole == NULL ? 0 : position;
     return true;

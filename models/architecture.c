@@ -127,7 +127,9 @@ static bool read_lists(struct architecture *a, const json_t *json, struct status
         struct view *v = &a->views[a->view_count];
         if (!read_view(v, json_array_get(views, (size_t)a->view_count), a->width, st))
             return false;
-        if (architecture_view(a, v->name) >= 0)
+        bool taken = strcmp(v->name, "gate") == 0 || strcmp(v->name, "output") == 0 ||
+                     (strcmp(v->name, "id") == 0 && strcmp(v->modality, "id") != 0);
+        if (architecture_view(a, v->name) >= 0 || taken)
             return bad(st, "name");
     }
     for (int i = 0; i < a->similarity_count; i++)
@@ -138,6 +140,9 @@ static bool read_lists(struct architecture *a, const json_t *json, struct status
         if (!read_int(stream, "pick", 0, a->similarity_count - 1, &a->streams[i].pick, st) ||
             !read_int(stream, "judge", 0, a->similarity_count - 1, &a->streams[i].judge, st))
             return false;
+        for (int j = 0; j < i; j++)
+            if (a->streams[j].pick == a->streams[i].pick && a->streams[j].judge == a->streams[i].judge)
+                return bad(st, "streams");
         if (a->similarities[a->streams[i].pick].heads != a->similarities[a->streams[i].judge].heads)
             return bad(st, "heads");
     }

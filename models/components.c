@@ -76,7 +76,7 @@ bool components_fit(float *mean, float *rotation, const float *rows, size_t coun
     ok = matrix_eigen(values, matrix, dimension);
     if (!ok)
         goto out;
-    double floor = values[dimension - 1] * 1e-7;
+    double floor = fmax(values[dimension - 1] * 1e-7, 1e-12);
     for (size_t j = 0; j < components; j++) {
         size_t rank = dimension - 1 - j; /* eigenvalues ascend */
         double scale = values[rank] > floor ? pow(values[rank], -(double)power) : 0;

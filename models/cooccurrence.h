@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The co-occurrence term of every item at once: s_co(c) = w · Σ_l decay^age · value_l · log(1 + P[i_l → c] / ε). A sum over events, so each event's
- * share can be shown. Only items that followed one of the events get a term: the rest is zero. */
+ * share can be shown. Only items that followed one of the events get a term: the rest is zero.
+ * Events whose decay has fallen below .003 are left out: they would change no list. */
 #ifndef RECSYS_MODELS_COOCCURRENCE_H
 #define RECSYS_MODELS_COOCCURRENCE_H
 

@@ -15,7 +15,7 @@
 struct counts {
     Pvoid_t transitions; /* from << 32 | to  -> sixths */
     Pvoid_t popularity;  /* item             -> events */
-    Pvoid_t days;        /* day << 32 | item -> events, of the newest COUNTS_RECENT_DAYS days */
+    Pvoid_t days; /* day << 32 | item -> events; all of them: the window moves back when the newest event is erased */
 };
 
 struct counts *counts_new(void)
@@ -52,29 +52,12 @@ static uint32_t newest_day(const struct counts *counts)
     return JudyLLast(counts->days, &key, PJE0) == NULL ? 0 : (uint32_t)(key >> 32);
 }
 
-/* Days that have fallen out of the window go; the window only moves forward, so what is kept is a function of the set of events. */
-static void drop_old_days(struct counts *counts)
-{
-    uint32_t newest = newest_day(counts);
-    Word_t key = 0;
-    while (JudyLFirst(counts->days, &key, PJE0) != NULL && (uint32_t)(key >> 32) + COUNTS_RECENT_DAYS <= newest) {
-        JudyLDel(&counts->days, key, PJE0);
-        key = 0;
-    }
-}
-
 static bool add_day(struct counts *counts, const struct counts_event *event, int sign)
 {
     if (event->ts_ms < 0)
         return true;
-    uint32_t day = (uint32_t)(event->ts_ms / DAY_MS), newest = newest_day(counts);
-    if (day + COUNTS_RECENT_DAYS <= newest)
-        return true;
-    if (!add(&counts->days, ((Word_t)day << 32) | event->item_id, sign))
-        return false;
-    if (day > newest)
-        drop_old_days(counts);
-    return true;
+    uint32_t day = (uint32_t)(event->ts_ms / DAY_MS);
+    return add(&counts->days, ((Word_t)day << 32) | event->item_id, sign);
 }
 
 bool counts_user(struct counts *counts, const struct counts_event *events, size_t count, int sign)
@@ -222,7 +205,7 @@ static void fill_items(struct counts_view *view, const struct counts *counts)
     }
     uint32_t newest = newest_day(counts);
     view->recent_at_ms = counts->days == NULL ? 0 : ((int64_t)newest + 1) * DAY_MS;
-    key = 0;
+    key = newest < COUNTS_RECENT_DAYS ? 0 : (Word_t)(newest - COUNTS_RECENT_DAYS + 1) << 32;
     for (PPvoid_t slot = JudyLFirst(counts->days, &key, PJE0); slot != NULL;
          slot = JudyLNext(counts->days, &key, PJE0)) {
         float age_days = (float)(newest - (uint32_t)(key >> 32));
@@ -298,7 +281,7 @@ const struct counts_entry *counts_row(const struct counts_view *view, uint32_t i
     if (item_id >= view->item_capacity)
         return NULL;
     *count = (size_t)(view->row_start[item_id + 1] - view->row_start[item_id]);
-    return view->entries + view->row_start[item_id];
+    return *count == 0 ? NULL : view->entries + view->row_start[item_id];
 }
 
 uint32_t counts_popularity(const struct counts_view *view, uint32_t item_id)

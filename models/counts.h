@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define COUNTS_SHRINKAGE   5.0f /* P = C / (row sum + 5) */
-#define COUNTS_RECENT_DAYS 32   /* days of popularity kept, back from the newest event */
+#define COUNTS_RECENT_DAYS 32   /* days that recent popularity looks back from the newest event */
 #define COUNTS_TOP         1024 /* items in the lists of the most popular */
 #define COUNTS_HALF_LIFE   7.0f /* days, of recent popularity */
 
@@ -63,7 +63,7 @@ struct counts_view *counts_publish(const struct counts *counts, int64_t position
 struct counts_view *counts_view_acquire(struct counts_view *view);
 void counts_view_release(struct counts_view *view); /* NULL is fine */
 
-/* The row of an item: what followed it. NULL and 0 for an item without transitions. */
+/* The row of an item: what followed it. NULL and 0 for an item that nothing followed. */
 const struct counts_entry *counts_row(const struct counts_view *view, uint32_t item_id, size_t *count);
 
 uint32_t counts_popularity(const struct counts_view *view, uint32_t item_id);

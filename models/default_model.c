@@ -46,7 +46,7 @@ static void describe(struct architecture *a, const struct default_model_view *vi
         a->view_count++;
     }
     for (int pick = 0; pick < a->similarity_count; pick++)
-        for (int judge = 0; judge < a->similarity_count; judge++)
+        for (int judge = 0; judge < a->similarity_count && a->stream_count < ARCHITECTURE_STREAMS_MAX; judge++)
             a->streams[a->stream_count++] = (struct stream){pick, judge};
     for (size_t i = 0; i < behaviour_count; i++)
         snprintf(a->behaviours[a->behaviour_count++], sizeof a->behaviours[0], "%s", behaviours[i].name);

@@ -51,7 +51,8 @@ bool evaluation_run(const struct evaluation_data *data, enum evaluation_target t
                     evaluation_scorer *scorer, void *context, struct evaluation_result *result);
 void evaluation_result_close(struct evaluation_result *result);
 
-/* HR@k, NDCG@k, MRR@k (one relevant item: NDCG is 1 / log2(1 + rank) within k). */
+/* HR@k, NDCG@k, MRR@k (one relevant item: NDCG is 1 / log2(1 + rank) within k). A tied rank of k + ½ still counts: fewer than k items are better
+ * in the mean of the tie. */
 double evaluation_hit_rate(const struct evaluation_result *result, int k);
 double evaluation_ndcg(const struct evaluation_result *result, int k);
 double evaluation_mrr(const struct evaluation_result *result, int k);

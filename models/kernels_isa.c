@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* e^x to 2 ulp for |x| < 87: split x = n·ln 2 + r, polynomial of Cephes' expf in r, 2^n through the exponent bits. Inlined, so that the loop
+/* e^x to about 2e-6 for |x| < 87: split x = n·ln 2 + r, polynomial of Cephes' expf in r, 2^n through the exponent bits. Inlined, so that the loop
  * around it becomes vector code; libm's expf would not. */
 static inline float fast_exp(float x)
 {

@@ -46,6 +46,11 @@ static size_t position(const struct recommender_user *user, size_t l)
     return age < ARCHITECTURE_POSITIONS ? age : ARCHITECTURE_POSITIONS - 1;
 }
 
+static bool has_unit_rows(const struct view *view)
+{
+    return view->correction == 0 && strcmp(view->modality, "id") != 0;
+}
+
 /* the part of the pick that does not depend on the candidate */
 static void fill_bias(struct recommender_user *user, int index, const struct recommender_event *events, int64_t now_ms)
 {
@@ -56,7 +61,8 @@ static void fill_bias(struct recommender_user *user, int index, const struct rec
     for (size_t l = 0; l < user->length; l++) {
         size_t step = position(user, l);
         bias[l] = user->model->weights.similarity[index].position[step] +
-                  user->model->weights.similarity[index].time[model_time_bucket(now_ms - events[l].ts_ms)];
+                  user->model->weights.similarity[index]
+                      .time[model_time_bucket(user->unordered ? 0 : now_ms - events[l].ts_ms)];
         if (events[l].behaviour >= 0)
             bias[l] += user->model->weights.similarity[index].behaviour[events[l].behaviour];
         if (s->mask_missing && is_zero(user->key[index] + l * (size_t)view->components, (size_t)view->components))
@@ -65,8 +71,9 @@ static void fill_bias(struct recommender_user *user, int index, const struct rec
     }
     for (int h = 0; h < s->heads; h++)
         sharpest = fmaxf(sharpest, fabsf(user->model->weights.similarity[index].sharpness[h]));
-    user->bounded[index] = s->kind == ATTENTION_DOT && view->correction == 0 && strcmp(view->modality, "id") != 0 &&
-                           s->hard == 0 && !s->mask_missing && 2 * sharpest < BOUND;
+    user->bounded[index] = s->kind == ATTENTION_DOT && has_unit_rows(view) &&
+                           has_unit_rows(&a->views[s->candidate_view]) && s->hard == 0 && !s->mask_missing &&
+                           2 * sharpest < BOUND;
     for (size_t l = 0; user->bounded[index] && l < user->length; l++)
         bias[l] -= sharpest + most; /* unit rows: no logit is above this */
 }
