@@ -210,7 +210,7 @@ static void items_done(struct writer *writer, struct write_task *task, const str
         job_fail(ingest->job, st);
         return;
     }
-    metrics_add(METRICS_COUNTER_items_put, (uint64_t)(ingest->created_items + ingest->stored));
+    metrics_add(METRICS_COUNTER_items_put, (uint64_t)ingest->created_items + (uint64_t)ingest->stored);
     write_position(writer, ingest, seq);
     reply.seq = seq;
     reply.created = ingest->created_items;

@@ -109,7 +109,7 @@ static bool set_pragmas(struct store *store, const struct store_options *options
              "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;"
              "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -%lld; PRAGMA journal_size_limit = 67108864;"
              "PRAGMA synchronous = %s; PRAGMA query_only = %s",
-             (long long)(cache_bytes / 1024 + 1), options->full_sync ? "FULL" : "NORMAL", store->writer ? "OFF" : "ON");
+             (long long)cache_bytes / 1024 + 1, options->full_sync ? "FULL" : "NORMAL", store->writer ? "OFF" : "ON");
     if (sqlite3_exec(store->db, text, NULL, NULL, NULL) != SQLITE_OK)
         return errors_sqlite(st, store->db, "configure", store->path);
     return true;
