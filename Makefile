@@ -7,7 +7,6 @@
 #   make lint         layers, format, clang-tidy, cppcheck, shellcheck, man pages
 #   make stress       the thread tests under TSan
 #   make fuzz         every fuzz target for FUZZ_SECONDS (default 10)
-#   make bench        ratios on the sets in ../shared/data
 #   make install      into PREFIX (/usr/local)
 
 BUILD ?= release
@@ -144,7 +143,8 @@ man: $(man_pages)
 install: all man
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man $(DESTDIR)/etc/recsysd $(DESTDIR)/lib/systemd/system
 	install -m 755 $(programs:%=$(out)/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 -C etc/recsysd.yaml $(DESTDIR)/etc/recsysd/recsysd.yaml
+	test -e $(DESTDIR)/etc/recsysd/recsysd.yaml || install -m 644 etc/recsysd.yaml $(DESTDIR)/etc/recsysd/recsysd.yaml
+	install -D -m 644 etc/recsysd.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/recsysd.conf
 	install -m 644 etc/recsysd.service etc/recsysd@.service $(DESTDIR)/lib/systemd/system
 	for page in $(man_pages); do install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 clean:

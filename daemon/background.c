@@ -66,7 +66,8 @@ static bool write_model(struct writer *writer, struct write_task *task, struct s
 {
     struct stored *stored = task->context;
     return store_model_put(writer->store, &stored->model, stored->bytes, stored->size, st) &&
-           store_activation_put(writer->store, stored->model.version, stored->position, stored->at_ms, st);
+           store_activation_put(writer->store, stored->model.version, stored->position, stored->at_ms, st) &&
+           store_position(writer->store, &writer->position, st); /* the activation took one */
 }
 
 static void model_done(struct writer *writer, struct write_task *task, const struct status *st)

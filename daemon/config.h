@@ -42,7 +42,7 @@
     INTEGER(limits, exclude, 10000, 0, 1000000, "ids in exclude")                                                                      \
     INTEGER(limits, batch, 10000, 1, 1000000, "rows in one write call")                                                                \
     INTEGER(limits, frame_bytes, 4194304, 65536, 1073741824, "bytes of one frame")                                                     \
-    INTEGER(limits, id_bytes, 256, 16, 4096, "bytes of an external id")                                                                \
+    INTEGER(limits, id_bytes, 256, 16, 256, "bytes of an external id")                                                                \
     INTEGER(limits, attributes_bytes, 16384, 0, 1048576, "bytes of an item's title, categories and attributes together")               \
     INTEGER(limits, modalities, 8, 1, 32, "modalities of a shop")                                                                      \
     INTEGER(limits, dimension, 8192, 1, 65536, "values of one embedding")                                                              \

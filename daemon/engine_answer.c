@@ -363,7 +363,8 @@ static bool describe_items(const struct scoring *scoring, const struct ranking *
         struct engine_item *item = &answer->items[i];
         *item = (struct engine_item){.item = segment->items[ranking->rows[i] - segment->first],
                                      .score = ranking->scores[i]};
-        item->source = find_source(scoring, part, item->item->item.item_id);
+        item->source = i + ranking->newest_count < ranking->count ? find_source(scoring, part, item->item->item.item_id)
+                                                                  : SOURCE_NEWEST;
         if (scoring->user.state != NULL)
             add_part(item, "sequence", part[PART_SEQUENCE]);
         for (int s = 0; s < a->stream_count; s++)
@@ -429,6 +430,8 @@ static bool answer_view(struct engine_worker *worker, const struct engine_reques
     bool ok = events != NULL &&
               (similar ? recommender_prepare_examples(&scoring->user, model, events, count, &worker->arena)
                        : recommender_prepare(&scoring->user, model, events, count, request->now_ms, &worker->arena));
+    if (similar && count == 0)
+        degrade(answer, "no_examples");
     scoring->context.weight = scoring->part_weight;
     if (!ok || !add_cooccurrence(scoring, events, count))
         return out_of_memory(st);

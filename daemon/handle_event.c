@@ -52,10 +52,12 @@ static bool check_event(struct handler *handler, const struct ingest *ingest, si
     if (event->_value_case != RECSYS__EVENT___VALUE__NOT_SET && !isfinite(event->value))
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "NON_FINITE_VALUE",
                                  field_at("events", index, "value").text, "the value is not finite");
-    if (strlen(event->key) > KEY_BYTES_MAX || strlen(event->recomm_id) > KEY_BYTES_MAX)
-        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "TOO_LONG", field_at("events", index, "key").text,
-                                 "a key or recomm_id of more than %d bytes", KEY_BYTES_MAX);
-    return true;
+    const char *member = strlen(event->key) > KEY_BYTES_MAX         ? "key"
+                         : strlen(event->recomm_id) > KEY_BYTES_MAX ? "recomm_id"
+                                                                    : NULL;
+    return member == NULL ||
+           status_fail_field(st, STATUS_INVALID_ARGUMENT, "TOO_LONG", field_at("events", index, member).text,
+                             "a %s of more than %d bytes", member, KEY_BYTES_MAX);
 }
 
 /* a row without a key of its own has one where the request has one */

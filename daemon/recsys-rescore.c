@@ -135,13 +135,18 @@ static int parse(struct options *o, int argc, char **argv)
 
 /* ---- the output */
 
+static void name_shard(char shard[48], const struct options *o)
+{
+    snprintf(shard, 48, "%lld/%lld", (long long)o->shard, (long long)o->shards);
+}
+
 static void print_inputs(FILE *out, const struct rescore *r, const struct options *o)
 {
     char shard[48];
-    snprintf(shard, sizeof shard, "%lld/%lld", (long long)o->shard, (long long)o->shards);
-    json_t *line =
-        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s}", "seq", r->seq, "catalogue", r->catalogue, "model", r->model,
-                  "counts", r->counts, "now_ms", (json_int_t)r->now_ms, "n", (json_int_t)r->n, "shard", shard);
+    name_shard(shard, o);
+    json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s}", "seq", r->seq, "catalogue", r->catalogue,
+                             "model", r->model, "counts", r->counts, "now_ms", (json_int_t)r->now_ms, "n",
+                             (json_int_t)r->n, "shard", shard, "users", o->users == NULL ? "all" : o->users);
     json_dumpf(line, out, JSON_COMPACT);
     fputc('\n', out);
     json_decref(line);
@@ -151,6 +156,19 @@ static void copy(char *out, size_t size, const json_t *line, const char *key)
 {
     const char *text = json_string_value(json_object_get(line, key));
     snprintf(out, size, "%s", text == NULL ? "" : text);
+}
+
+/* is it the same part of the same users that the output was begun for? */
+static bool same_users(const json_t *head, const struct options *o, struct status *st)
+{
+    char shard[48], theirs[48], users[4096];
+    name_shard(shard, o);
+    copy(theirs, sizeof theirs, head, "shard");
+    copy(users, sizeof users, head, "users");
+    if (strcmp(shard, theirs) == 0 && strcmp(users, o->users == NULL ? "all" : o->users) == 0)
+        return true;
+    return status_fail(st, STATUS_FAILED_PRECONDITION, "BAD_OUTPUT", "'%s' was begun for shard %s of users '%s'",
+                       o->out, theirs, users);
 }
 
 /* Read the inputs of an interrupted run and where its last whole line ends; cut off what follows. `*lines` lists are there. */
@@ -164,6 +182,7 @@ static bool read_output(FILE *file, struct options *o, size_t *lines, struct sta
     bool ok = head != NULL && json_string_value(json_object_get(head, "seq")) != NULL;
     if (!ok)
         status_fail(st, STATUS_INVALID_ARGUMENT, "BAD_OUTPUT", "'%s' is no output of this program", o->out);
+    ok = ok && same_users(head, o, st);
     if (ok) {
         copy(o->inputs.seq, sizeof o->inputs.seq, head, "seq");
         copy(o->inputs.catalogue, sizeof o->inputs.catalogue, head, "catalogue");

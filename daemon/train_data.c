@@ -82,8 +82,16 @@ static bool number_items(struct train_data *data, struct status *st)
     if (data->row_of == NULL)
         return out_of_memory(st);
     memset(data->row_of, 0xff, data->row_of_count * sizeof *data->row_of);
-    for (size_t i = 0; i < data->item_count; i++)
-        data->row_of[data->items[i]->item.item_id] = (uint32_t)i;
+    size_t kept = 0;
+    for (size_t i = 0; i < data->item_count; i++) {
+        if (data->items[i]->item.deleted) { /* nobody is shown it: it does not compete */
+            catalog_item_release(data->items[i]);
+            continue;
+        }
+        data->row_of[data->items[i]->item.item_id] = (uint32_t)kept;
+        data->items[kept++] = data->items[i];
+    }
+    data->item_count = kept;
     return true;
 }
 

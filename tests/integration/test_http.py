@@ -171,6 +171,7 @@ class Rpc(SharedDaemon):
 
 
 class Ports(TestCase):
+    @unittest.skipUnless(os.path.exists("/proc/self/fd"), "needs /proc")
     def test_off(self):
         server = self.daemon().start()
         self.assertEqual([line for line in server.log if "http on" in line.get("msg", "")], [])

@@ -251,6 +251,7 @@ class Databases(ProgramCase):
         self.assertEqual(server.json().call("status")["events"], "2")
         server.stop()
 
+    @unittest.skipUnless(os.path.exists("/proc/self"), "needs /proc")
     def test_directory_that_cannot_be_made(self):
         server = self.daemon()
         server.command[server.command.index("--data-dir") + 1] = "/proc/shop"

@@ -156,7 +156,8 @@ Test(log, auto_is_text_on_a_terminal)
 {
     char line[256] = "";
     const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
-    cr_assert(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0)
+        cr_skip_test("no pseudo-terminal here");
     const int end = open(ptsname(terminal), O_RDWR | O_NOCTTY);
     const int before = dup(STDERR_FILENO);
     cr_assert(end >= 0 && before >= 0);
