@@ -54,7 +54,7 @@ models_objects := $(patsubst %.c,$(out)/%.o,$(filter-out models/kernels_isa.c,$(
 storage_objects := $(patsubst %.c,$(out)/%.o,$(wildcard storage/*.c storage/sqlite/*.c))
 programs := recsysd recsysctl recsys-rescore recsys-train
 program_sources := $(programs:%=daemon/%.c)
-ctl_objects := $(patsubst %.c,$(out)/%.o,$(wildcard daemon/ctl_*.c) daemon/npy.c daemon/atomic_file.c daemon/suggest.c daemon/timestamp.c)
+ctl_objects := $(patsubst %.c,$(out)/%.o,$(wildcard daemon/ctl_*.c) daemon/npy.c daemon/atomic_file.c daemon/timestamp.c)
 daemon_objects := $(patsubst %.c,$(out)/%.o,$(filter-out $(program_sources) $(wildcard daemon/ctl_*.c) daemon/npy.c daemon/atomic_file.c,$(wildcard daemon/*.c)))
 layers := $(out)/libdaemon.a $(out)/libstorage.a $(out)/libmodels.a $(out)/libproto.a
 

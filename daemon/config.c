@@ -3,7 +3,7 @@
 
 #include "daemon/config_settings.h"
 #include "daemon/config_yaml.h"
-#include "daemon/suggest.h"
+#include "proto/suggest.h"
 
 #include <errno.h>
 #include <fcntl.h>

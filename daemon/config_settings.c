@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/config_settings.h"
 
-#include "daemon/suggest.h"
+#include "proto/suggest.h"
 
 #include <errno.h>
 #include <locale.h>

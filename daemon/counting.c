@@ -8,7 +8,9 @@
 #include <xxhash.h>
 
 #define TAIL_EVENTS 10000
-#define HEAD_BYTES  16 /* of stored counts: signature and checksum */
+#define QUIET_US    300000 /* events have stopped coming */
+#define QUIET_SHARE 20     /* publications may take a twentieth of the time */
+#define HEAD_BYTES  16     /* of stored counts: signature and checksum */
 
 struct counting_event {
     struct counts_event event;
@@ -106,6 +108,7 @@ bool counting_catch_up(struct counting *c, struct status *st)
         c->position = after;
         c->pending_events += count;
         c->total_events += count;
+        c->counted_us = count > 0 ? timestamp_monotonic_us() : c->counted_us;
     }
     return true;
 }
@@ -117,7 +120,9 @@ bool counting_is_due(const struct counting *c, int64_t now_ms)
     const struct config *config = c->engine->config;
     if (c->pending_events == 0)
         return false;
+    int64_t quiet_us = timestamp_monotonic_us() - c->counted_us;
     return c->total_events < (uint64_t)config->counts_publish_events ||
+           (quiet_us > QUIET_US && quiet_us > QUIET_SHARE * c->publish_us) ||
            c->pending_events >= (uint64_t)config->counts_publish_events ||
            now_ms - c->published_ms >= config->counts_publish_ms;
 }
@@ -141,6 +146,7 @@ static void *whole_bytes(const struct counting *c, size_t *size_bytes)
 bool counting_publish(struct counting *c, int64_t now_ms, bool final, void **bytes, size_t *size_bytes,
                       struct status *st)
 {
+    int64_t begin_us = timestamp_monotonic_us();
     struct counts_view *view = counts_publish(c->whole, c->position);
     *bytes = NULL;
     *size_bytes = 0;
@@ -150,6 +156,7 @@ bool counting_publish(struct counting *c, int64_t now_ms, bool final, void **byt
     c->published = c->position;
     c->published_ms = now_ms;
     c->pending_events = 0;
+    c->publish_us = timestamp_monotonic_us() - begin_us;
     uint64_t growth =
         c->total_events - c->stored_events; /* a start reads the rest from the log: a fifth is soon read */
     if ((final && growth > 0) ||

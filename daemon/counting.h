@@ -16,6 +16,8 @@ struct counting {
     int64_t published; /* version that answers */
     int64_t published_ms;
     uint64_t pending_events; /* counted but not published */
+    int64_t counted_us;      /* when events last came, monotonic */
+    int64_t publish_us;      /* how long the last publication took */
     uint64_t total_events;
     uint64_t stored_events;      /* when the whole was last stored */
     struct store_event *tail;    /* buffer */
@@ -32,7 +34,8 @@ void counting_close(struct counting *counting);
 /* Count what has been committed since. */
 bool counting_catch_up(struct counting *counting, struct status *st);
 
-/* Whether a version is due: at once in a small shop, else after so many events or so long. */
+/* Whether a version is due: at once in a small shop, else after so many events, so long, or once events have stopped
+ * coming for longer than a publication is worth. */
 bool counting_is_due(const struct counting *counting, int64_t now_ms);
 
 /* Publish. `*bytes` (malloc'ed, may be NULL) is the whole object where it is time to store it, else NULL; `final` forces it. */

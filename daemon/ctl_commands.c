@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/ctl_commands.h"
 
-#include "daemon/suggest.h"
+#include "proto/suggest.h"
 
 #include <string.h>
 

@@ -94,8 +94,8 @@ static void print_words_of_commands(void)
 /* Which command stands before the cursor? Options and their values may stand between its words. */
 static void print_finding_command(void)
 {
-    puts("    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-         "        case ${COMP_WORDS[i]} in");
+    puts("    for ((i = 1; i < ${#tokens[@]} - 1; i++)); do\n"
+         "        case ${tokens[i]} in");
     for (const struct ctl_option *option = ctl_global_options; option->name != NULL; option++) {
         if (option->argument != NULL) {
             fputs("    ", stdout);
@@ -106,11 +106,11 @@ static void print_finding_command(void)
     fputs("        -*) ;;\n"
           "        *)\n"
           "            case $command in\n"
-          "            '') command=${COMP_WORDS[i]} ;;\n"
+          "            '') command=${tokens[i]} ;;\n"
           "            ",
           stdout);
     print_first_words(" | ", true);
-    puts(") command+=\" ${COMP_WORDS[i]}\" ;;\n"
+    puts(") command+=\" ${tokens[i]}\" ;;\n"
          "            esac\n"
          "            ;;\n"
          "        esac\n"
@@ -151,12 +151,17 @@ static void print_words(void)
          "    COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))");
 }
 
+/* The line is split again here: in COMP_WORDS bash has cut "ipc:///x" and "--output=json" at ':' and '='. */
 static void print_bash(void)
 {
     puts("# bash completion of recsysctl: source <(recsysctl completion bash)\n"
          "_recsysctl()\n"
          "{\n"
-         "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command='' words='' i\n"
+         "    local line=${COMP_LINE:0:COMP_POINT} tokens current previous command='' words='' i\n"
+         "    read -ra tokens <<< \"$line\"\n"
+         "    [[ $line == *[[:space:]] ]] && tokens+=('')\n"
+         "    current=${tokens[-1]} previous=${tokens[-2]-}\n"
+         "    [[ $current == --*=* ]] && previous=${current%%=*} current=${current#*=}\n"
          "    COMPREPLY=()");
     print_finding_command();
     print_values_of_options();

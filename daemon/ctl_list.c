@@ -50,21 +50,48 @@ static void print_notes(const struct ctl *ctl, const json_t *result)
         ctl_note(ctl, "no items");
 }
 
+/* Was this field asked for, and does any item have it? */
+static bool any_has(const json_t *items, const char *field)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(items, i, item)
+    {
+        const json_t *value = json_object_get(json_object_get(item, "values"), field);
+        if (value != NULL && !(json_is_array(value) && json_array_size(value) == 0))
+            return true;
+    }
+    return false;
+}
+
 static bool print_list(const struct ctl *ctl, const json_t *result, struct status *st)
 {
-    static const struct ctl_column columns[] = {
-        {"rank", NULL, CTL_CELL_ORDINAL, true, false},          {"item", "item", CTL_CELL_PLAIN, false, false},
-        {"score", "score", CTL_CELL_SCORE, true, false},        {"source", "source", CTL_CELL_PLAIN, false, false},
+    static const struct ctl_column always[] = {
+        {"rank", NULL, CTL_CELL_ORDINAL, true, false},
+        {"item", "item", CTL_CELL_PLAIN, false, false},
+        {"score", "score", CTL_CELL_SCORE, true, false},
+        {"source", "source", CTL_CELL_PLAIN, false, false},
+    };
+    static const struct ctl_column asked[] = {
+        {"price", "values.price", CTL_CELL_PLAIN, true, false},
+        {"available", "values.available", CTL_CELL_PLAIN, false, false},
+        {"categories", "values.categories", CTL_CELL_LIST, false, true},
         {"title", "values.title", CTL_CELL_PLAIN, false, true},
     };
     const json_t *items = json_object_get(result, "items");
+    struct ctl_column columns[sizeof always / sizeof *always + sizeof asked / sizeof *asked];
+    size_t count = sizeof always / sizeof *always;
+    memcpy(columns, always, sizeof always);
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
+        if (any_has(items, asked[i].title))
+            columns[count++] = asked[i];
     if (ctl->output == CTL_JSON) {
         ctl_print_json(ctl, result);
         return true;
     }
     if (ctl->output == CTL_NDJSON)
         ctl_print_lines(items);
-    else if (!ctl_print_table(ctl, items, columns, sizeof columns / sizeof *columns, st))
+    else if (!ctl_print_table(ctl, items, columns, count, st))
         return false;
     print_notes(ctl, result);
     return true;

@@ -2,7 +2,7 @@
 #include "daemon/ctl_options.h"
 
 #include "daemon/ctl_session.h"
-#include "daemon/suggest.h"
+#include "proto/suggest.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -51,6 +51,11 @@ static void hint(const struct ctl *ctl, const struct status *st)
         fprintf(stderr, "hint: 'recsysctl %s%s--help' shows how it is used\n", command, *command != '\0' ? " " : "");
         return;
     }
+    if (strcmp(command, "event add") == 0 &&
+        (strcmp(st->reason, "UNKNOWN_ITEM") == 0 || strcmp(st->reason, "UNKNOWN_USER") == 0)) {
+        fprintf(stderr, "hint: --create adds users and items that the shop does not know\n");
+        return;
+    }
     switch (st->code) {
     case STATUS_UNAVAILABLE:
         if (strcmp(st->reason, "NO_ANSWER") == 0) /* else somebody did answer */

@@ -379,17 +379,23 @@ static bool describe_items(const struct scoring *scoring, const struct ranking *
 static void note_shortage(const struct engine_request *request, const struct scoring *scoring,
                           const struct ranking *ranking, size_t n, struct engine_answer *answer)
 {
-    if (ranking->count < n && request->n > 0)
+    if (ranking->count < n && request->task == ENGINE_RANK)
         snprintf(answer->shortened, sizeof answer->shortened,
-                 "only %zu of the %zu items that are shown qualify: the others are excluded%s%s", ranking->count,
-                 scoring->view->alive_count, request->exclude_seen ? " or seen" : "",
-                 request->task == ENGINE_RANK ? " or were not among the candidates" : "");
+                 "only %zu of the %zu candidates qualify: the others are unknown, repeated, not shown or excluded%s",
+                 ranking->count, request->item_count, request->exclude_seen ? " or seen" : "");
+    else if (ranking->count < n)
+        snprintf(answer->shortened, sizeof answer->shortened,
+                 "only %zu of the %zu items that are shown qualify: the others are excluded%s", ranking->count,
+                 scoring->view->alive_count, request->exclude_seen ? " or seen" : "");
     size_t filled = 0;
     for (size_t i = 0; i < answer->count; i++)
         filled += answer->items[i].source >= SOURCE_TRENDING;
     if (filled > 0 && request->task == ENGINE_RECOMMEND)
         snprintf(answer->filled, sizeof answer->filled, "%zu of %zu from trending, popular and new items", filled,
                  answer->count);
+    if (ranking->newest_count > 0 && request->task == ENGINE_SIMILAR)
+        snprintf(answer->filled, sizeof answer->filled, "%zu of %zu are new items, nothing makes them similar",
+                 ranking->newest_count, answer->count);
 }
 
 static bool answer_view(struct engine_worker *worker, const struct engine_request *request, struct scoring *scoring,

@@ -3,8 +3,8 @@
 
 #include "daemon/metrics.h"
 #include "daemon/routes.h"
-#include "daemon/suggest.h"
 #include "daemon/timestamp.h"
+#include "proto/suggest.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,6 +5,7 @@
 #include "daemon/rescore.h"
 #include "proto/recsys_client.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -214,7 +215,8 @@ static FILE *open_output(struct options *o, size_t *lines, bool *resumed, struct
     }
     file = fopen(o->out, "wx");
     if (file == NULL)
-        status_fail(st, STATUS_ALREADY_EXISTS, "OUTPUT", "create '%s': %m (--resume goes on with one)", o->out);
+        status_fail(st, STATUS_ALREADY_EXISTS, "OUTPUT", "create '%s': %m%s", o->out,
+                    errno == EEXIST ? " (--resume goes on with it)" : "");
     return file;
 }
 

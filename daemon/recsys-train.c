@@ -2,8 +2,8 @@
  *
  * recsys-train: what is learned, and how good it is. */
 #include "daemon/program.h"
-#include "daemon/suggest.h"
 #include "daemon/train_evaluate.h"
+#include "proto/suggest.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  *
  * recsysctl: asks and feeds a running recsysd. What it can do is the table in ctl_commands.c. */
 #include "daemon/ctl_commands.h"
-#include "daemon/suggest.h"
+#include "proto/suggest.h"
 
 #include <langinfo.h>
 #include <locale.h>

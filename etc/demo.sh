@@ -57,13 +57,13 @@ took
 step "Import items, vectors and events"
 ctl import --items "$dir/shop.item" --inter "$dir/shop.inter" --feature text="$dir/text.npy" --feature image="$dir/image.npy"
 took
-printf '   waiting for the default model to be fitted on the vectors'
+step "Wait until the default model is fitted on the vectors and the counts have caught up"
 for _ in $(seq 100); do
-    ctl status -o json | grep -q '"in_model": *true' && break
-    printf '.'
+    ctl status -o json > "$dir/status"
+    ! grep -q '"in_model": *true' "$dir/status" || break
     sleep 0.1
 done
-printf '\n'
+sleep 0.5
 took
 
 step "History and list of user $user"
@@ -72,10 +72,10 @@ took
 
 taste=$(category_of "$(sort "$dir/history" | sed 's/-[0-9]*$//' | uniq -c | sort -rn | awk 'NR == 1 { print $2 }' | xargs -I{} grep -m1 '^{}-' "$dir/history")")
 other=$(awk -F"$tab" -v taste="$taste" 'NR > 1 && $3 != taste { print $3; exit }' "$dir/shop.item")
-step "$user, whose taste is $taste, looks at three items of $other"
+step "$user, whose taste is $taste, puts three items of $other into the cart"
 awk -F"$tab" -v other="$other" '$3 == other { print $1 }' "$dir/shop.item" | head -n 3 | while read -r item; do
     ctl event add --user "$user" --item "$item" --behaviour cart > /dev/null
-    awk -F"$tab" -v id="$item" '$1 == id { print "   cart: " $2 }' "$dir/shop.item"
+    awk -F"$tab" -v id="$item" '$1 == id { print "   " $2 }' "$dir/shop.item"
 done
 took
 

@@ -186,10 +186,9 @@ static bool unknown_field(const struct decoder *d, const char *name, const Proto
 {
     const ProtobufCFieldDescriptor *nearest = json_nearest_field(type, name);
     if (nearest == NULL)
-        return decoder_fail(d, at, STATUS_INVALID_ARGUMENT, "UNKNOWN_FIELD", "unknown field '%.48s': none is expected",
-                            name);
-    return decoder_fail(d, at, STATUS_INVALID_ARGUMENT, "UNKNOWN_FIELD",
-                        "unknown field '%.48s', the nearest known one is '%s'", name, nearest->name);
+        return decoder_fail(d, at, STATUS_INVALID_ARGUMENT, "UNKNOWN_FIELD", "unknown field '%.48s'", name);
+    return decoder_fail(d, at, STATUS_INVALID_ARGUMENT, "UNKNOWN_FIELD", "unknown field '%.48s', did you mean '%s'?",
+                        name, nearest->name);
 }
 
 /* True when the message already has this field, under another name, or another member of its oneof. */

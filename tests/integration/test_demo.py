@@ -28,6 +28,10 @@ class Demo(SharedDaemon):
         while not any(row["in_model"] for row in client.call("status")["features"]):
             assert time.monotonic() < deadline, "no default model was fitted"
             time.sleep(0.05)
+        newest = max(int(client.call("user.history", user=user, n=1)["events"][0]["seq"]) for user in ("u498", "u499"))
+        while int(client.call("status")["counts"]) < newest:
+            assert time.monotonic() < deadline, "the counts do not catch up"
+            time.sleep(0.05)
 
     def call(self, method, **params):
         return self.client.call(method, **params)

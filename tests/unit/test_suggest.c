@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/suggest.h"
+#include "proto/suggest.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * "did you mean": the known word that a mistyped one is close to. */
-#ifndef RECSYS_DAEMON_SUGGEST_H
-#define RECSYS_DAEMON_SUGGEST_H
+#ifndef RECSYS_PROTO_SUGGEST_H
+#define RECSYS_PROTO_SUGGEST_H
 
 #include <stddef.h>
 
