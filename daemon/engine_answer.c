@@ -269,6 +269,13 @@ static bool is_modality(struct engine *engine, const char *name)
     return known;
 }
 
+/* does the shop have vectors at all? */
+static bool has_spaces(struct engine *engine)
+{
+    struct catalog_space spaces[CATALOG_SPACES_MAX];
+    return catalog_spaces(engine->catalog, spaces) > 0;
+}
+
 static const char *judged_modality(const struct architecture *a, int stream)
 {
     return a->views[a->similarities[a->streams[stream].judge].candidate_view].modality;
@@ -438,6 +445,8 @@ static bool answer_view(struct engine_worker *worker, const struct engine_reques
                        : recommender_prepare(&scoring->user, model, events, count, request->now_ms, &worker->arena));
     if (similar && count == 0)
         degrade(answer, "no_examples");
+    if (model->architecture.view_count == 0 && has_spaces(worker->engine))
+        degrade(answer, "no_features");
     scoring->context.weight = scoring->part_weight;
     if (!ok || !add_cooccurrence(scoring, events, count))
         return out_of_memory(st);

@@ -73,6 +73,7 @@ static int parse(struct options *o, int argc, char **argv)
                                           {"version", no_argument, NULL, VERSION},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
+    opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "d:c:o:n:t:qh", table, NULL)) != -1;) {
         bool ok = true;
         switch (option) {
@@ -122,7 +123,7 @@ static int parse(struct options *o, int argc, char **argv)
             fputs(usage, stdout);
             return 1;
         default:
-            return 1 + program_usage_error(NAME, "unknown option or missing value", NULL);
+            return 1 + program_usage_error(NAME, "unknown option or missing value:", argv[optind - 1]);
         }
         if (!ok)
             return 1 + program_usage_error(NAME, "cannot take", optarg);

@@ -84,6 +84,7 @@ static int parse(int argc, char **argv, struct options *options)
                                           {"version", no_argument, NULL, VERSION},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
+    opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "c:d:l:h", table, NULL)) != -1;) {
         bool ok = true;
         char *equals;
@@ -126,7 +127,7 @@ static int parse(int argc, char **argv, struct options *options)
             fputs(usage, stdout);
             return 1;
         default:
-            return 1 + bad_usage("unknown option or missing value", NULL);
+            return 1 + bad_usage("unknown option or missing value:", argv[optind - 1]);
         }
         if (!ok)
             return 1 + bad_usage("cannot take", optarg);

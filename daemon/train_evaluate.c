@@ -328,6 +328,7 @@ static int parse(struct evaluate *e, int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     int64_t number = 0;
+    opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "d:c:m:t:o:h", table, NULL)) != -1;) {
         bool ok = true;
         switch (option) {
@@ -368,7 +369,7 @@ static int parse(struct evaluate *e, int argc, char **argv)
             fputs(usage, stdout);
             return 1;
         default:
-            return 1 + program_usage_error(NAME, "unknown option or missing value", NULL);
+            return 1 + program_usage_error(NAME, "unknown option or missing value:", argv[optind - 1]);
         }
         if (!ok)
             return 1 + program_usage_error(NAME, "cannot take", optarg);

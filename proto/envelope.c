@@ -16,11 +16,6 @@ static_assert(sizeof((struct envelope_header *)NULL)->traceparent >= TRACEPARENT
 
 #define HEADER_FRAMES 2 /* header and body */
 
-bool envelope_has_delimiter(const struct frame *frames, size_t count)
-{
-    return count > 0 && frames[0].size_bytes == 0;
-}
-
 bool envelope_classify(const struct frame *frames, size_t count, enum envelope_kind *kind, struct status *st)
 {
     if (count == 0)

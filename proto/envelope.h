@@ -36,9 +36,6 @@ struct envelope_header {
 /* What a message's frames are, delimiter already taken off. */
 enum envelope_kind { ENVELOPE_PROTOBUF, ENVELOPE_JSON };
 
-/* True when the first frame is an empty delimiter, as REQ sockets send. */
-bool envelope_has_delimiter(const struct frame *frames, size_t count);
-
 /* Sort out frames (delimiter taken off): which kind, and are there enough and not too many. INVALID_ARGUMENT / BAD_ENVELOPE. */
 bool envelope_classify(const struct frame *frames, size_t count, enum envelope_kind *kind, struct status *st);
 

@@ -13,7 +13,6 @@ static void read_headers(const struct frame *frames)
     struct status st = STATUS_INIT, remote = STATUS_INIT;
     uint64_t request_id, server_us;
     enum envelope_kind kind;
-    (void)envelope_has_delimiter(frames, 2);
     (void)envelope_classify(frames, 2, &kind, &st);
     (void)envelope_read_reply_header(&frames[0], &request_id, &server_us, &remote, &st);
     if (!envelope_read_header(&header, &frames[0], &st))

@@ -39,14 +39,6 @@ static Recsys__RequestHeader valid_header(void)
     return packed;
 }
 
-Test(envelope, only_an_empty_first_frame_is_a_delimiter)
-{
-    const struct frame frames[] = {frame_of(""), frame_of("x")};
-    cr_expect(envelope_has_delimiter(frames, 2));
-    cr_expect_not(envelope_has_delimiter(frames + 1, 1));
-    cr_expect_not(envelope_has_delimiter(frames, 0));
-}
-
 Test(envelope, frames_are_sorted_out)
 {
     static const struct {
