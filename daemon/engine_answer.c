@@ -5,10 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-/* A request that must not be answered from before a position waits this long for it. */
-#define STALE_WAIT_MS 20
+#define REBUILD_RETRY_MS 1000
 
 static bool out_of_memory(struct status *st)
 {
@@ -29,13 +27,11 @@ static void clear_row(struct snapshot_view *view, uint32_t row)
 
 /* ---- the five inputs */
 
-static int64_t wait_for(const struct engine *engine, int64_t min_position, struct engine_answer *answer)
+/* The log position that answers. A position is given out only once memory has it, so nothing is waited for: one that is not there
+ * yet was given out by somebody else. */
+static int64_t read_position(const struct engine *engine, int64_t min_position, struct engine_answer *answer)
 {
     int64_t committed = engine->committed;
-    for (int waited = 0; committed < min_position && waited < STALE_WAIT_MS; waited++) {
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        committed = engine->committed;
-    }
     if (committed < min_position)
         degrade(answer, "stale");
     return committed;
@@ -62,7 +58,13 @@ static struct counts_view *find_counts(struct engine_worker *worker, struct coun
         return NULL;
     }
     counts_view_release(current);
-    pthread_mutex_lock(&engine->past_lock);
+    if (pthread_mutex_trylock(&engine->past_lock) !=
+        0) { /* scanning the log for old counts may hold up one worker, not all */
+        status_fail_field(st, STATUS_RESOURCE_EXHAUSTED, "BUSY", "counts",
+                          "another version of the counts is being rebuilt");
+        st->retry_after_ms = REBUILD_RETRY_MS;
+        return NULL;
+    }
     if (engine->past_counts == NULL || engine->past_counts->position != position) {
         counts_view_release(engine->past_counts);
         engine->past_counts = engine_rebuild_counts(engine, worker->reader, position, NULL, st);
@@ -76,7 +78,7 @@ static bool fix_inputs(struct engine_worker *worker, const struct engine_request
                        struct counts_view **counts, struct status *st)
 {
     struct snapshot *snapshot;
-    int64_t committed = wait_for(worker->engine, request->min_position, answer);
+    int64_t committed = read_position(worker->engine, request->min_position, answer);
     if (request->at_position != INT64_MAX && request->at_position > committed)
         return status_fail_field(st, STATUS_FAILED_PRECONDITION, "OUT_OF_LOG", "at_seq",
                                  "the log ends at '%" PRId64 "'", committed);
