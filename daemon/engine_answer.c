@@ -157,8 +157,8 @@ struct seen {
 static bool hide_seen(void *context, const struct store_event *event)
 {
     struct seen *seen = context;
-    bool recent =
-        seen->request->seen_within_ms == 0 || event->ts_ms > seen->request->now_ms - seen->request->seen_within_ms;
+    int64_t age_ms = seen->request->now_ms - event->ts_ms; /* times are of four-digit years, `within` may be anything */
+    bool recent = seen->request->seen_within_ms == 0 || age_ms < seen->request->seen_within_ms;
     if (recent && seen->counts[event->behaviour])
         clear_row(seen->view, snapshot_find(seen->view, event->item_id));
     return true;

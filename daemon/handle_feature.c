@@ -155,15 +155,21 @@ static bool check_space(struct writer *writer, const struct ingest *ingest, cons
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_MODALITY", "modality",
                                  "modality '%s' with encoder '%s' is new to this shop and 'create' is not set",
                                  put->modality, put->encoder);
-    struct catalog_space known[CATALOG_SPACES_MAX];
-    size_t count = catalog_spaces(writer->engine->catalog, known), modalities = 0;
-    for (size_t i = 0; i < count; i++) {
-        bool again = strcmp(known[i].space.modality, put->modality) == 0;
-        for (size_t k = 0; k < i; k++)
-            again = again || strcmp(known[k].space.modality, known[i].space.modality) == 0;
-        modalities += !again;
+    const char *known[2 * CATALOG_SPACES_MAX];
+    struct catalog_space spaces[CATALOG_SPACES_MAX];
+    size_t count = catalog_spaces(writer->engine->catalog, spaces), modalities = 0;
+    bool again = false; /* another encoder of a modality that is there */
+    for (size_t i = 0; i < count + writer->space_count; i++) {
+        const char *name = i < count ? spaces[i].space.modality : writer->spaces[i - count].modality;
+        size_t k = 0;
+        while (k < modalities && strcmp(known[k], name) != 0)
+            k++;
+        if (k == modalities)
+            known[modalities++] = name;
+        again = again || strcmp(name, put->modality) == 0;
     }
-    if (modalities >= (size_t)ingest->config->limits_modalities || count + writer->space_count >= CATALOG_SPACES_MAX)
+    if ((!again && modalities >= (size_t)ingest->config->limits_modalities) ||
+        count + writer->space_count >= CATALOG_SPACES_MAX)
         return status_fail_field(st, STATUS_RESOURCE_EXHAUSTED, "TOO_MANY", "modality",
                                  "the shop has as many modalities and encoders as it may have");
     *space = (struct store_space){.dimension = put->dimension};

@@ -69,9 +69,9 @@ static bool dump_attributes(struct arena *arena, const Recsys__Item *item, const
 {
     json_t *object = json_object();
     for (size_t i = 0; i < item->n_attributes; i++) {
-        json_t *value = attribute_value(item->attributes[i]);
-        if (value == NULL || item->attributes[i]->key[0] == '\0' ||
-            json_object_set_new(object, item->attributes[i]->key, value) != 0) {
+        bool named = item->attributes[i]->key[0] != '\0';
+        json_t *value = named ? attribute_value(item->attributes[i]) : NULL;
+        if (value == NULL || json_object_set_new(object, item->attributes[i]->key, value) != 0) {
             json_decref(object);
             return status_fail_field(st, STATUS_INVALID_ARGUMENT, "BAD_ATTRIBUTE", field,
                                      "attribute '%s' has no name or no finite value", item->attributes[i]->key);

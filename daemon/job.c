@@ -11,10 +11,11 @@
 #include <string.h>
 
 /* A message in memory may take this many times its bytes on the wire: an item that is only a short id takes most. */
-#define ARENA_FACTOR 32
-#define ARENA_LEAST  (64u << 10)
-#define SLAB_BYTES   4096 /* small pieces share a slab: the arena rounds each of its own up to a cache line */
-#define PIECE_BYTES  16
+#define ARENA_FACTOR    32
+#define ARENA_LEAST     (64u << 10)
+#define SLAB_BYTES      4096 /* small pieces share a slab: the arena rounds each of its own up to a cache line */
+#define PIECE_BYTES     16
+#define REPLY_BYTES_MAX (64u << 20) /* a short request may name one large item ten thousand times */
 
 static void bytes_free(struct job_bytes *bytes)
 {
@@ -31,16 +32,20 @@ struct job *job_new(struct job_bytes *frames, size_t count, void (*done)(void *c
             bytes_free(&frames[i]);
         return NULL;
     }
-    for (size_t i = 0; i < count; i++) {
-        job->frames[i] = frames[i];
-        job->size_bytes += frames[i].size;
-    }
-    job->frame_count = count;
+    for (size_t i = 0; i < count; i++)
+        job_add_frame(job, &frames[i]);
     job->received_us = timestamp_monotonic_us();
     job->done = done;
     job->done_context = done_context;
     arena_init(&job->arena, job->size_bytes * ARENA_FACTOR + ARENA_LEAST);
     return job;
+}
+
+void job_add_frame(struct job *job, const struct job_bytes *frame)
+{
+    job->frames[job->frame_count++] = *frame;
+    job->size_bytes += frame->size;
+    arena_init(&job->arena, job->size_bytes * ARENA_FACTOR + ARENA_LEAST);
 }
 
 void job_free(struct job *job)
@@ -145,6 +150,8 @@ bool job_decode(struct job *job, struct status *st)
     const ProtobufCMessageDescriptor *type = job->route->request_type;
     if (job->kind == ENVELOPE_JSON) {
         job->request = json_rpc_decode(job->call.params, type, &allocator, st);
+        json_object_del(job->call.root, "params"); /* copied; the tree takes many times its text, and a write waits */
+        job->call.params = NULL;
     } else {
         struct frame body = {job->frames[1].data, job->frames[1].size};
         job->request = envelope_unpack(type, &allocator, &job->refused, &body, st);
@@ -172,16 +179,25 @@ static void finish(struct job *job)
 
 void job_reply(struct job *job, const ProtobufCMessage *reply)
 {
-    if (job->kind == ENVELOPE_JSON) {
+    struct status st = STATUS_INIT;
+    size_t size = protobuf_c_message_get_packed_size(reply);
+    if (size > REPLY_BYTES_MAX) {
+        status_fail(&st, STATUS_RESOURCE_EXHAUSTED, "TOO_LARGE",
+                    "a reply of %zu bytes, %u are allowed: ask for fewer items or fields", size, REPLY_BYTES_MAX);
+    } else if (job->kind == ENVELOPE_JSON) {
         json_t *result = json_rpc_encode(reply);
         job->reply_body.data = result == NULL ? NULL : json_rpc_result(job->call.id, result, &job->reply_body.size);
     } else {
-        job->reply_body.size = protobuf_c_message_get_packed_size(reply);
-        job->reply_body.data = malloc(job->reply_body.size + 1);
+        job->reply_body.data = malloc(size + 1);
         if (job->reply_body.data != NULL)
-            protobuf_c_message_pack(reply, job->reply_body.data);
+            job->reply_body.size = protobuf_c_message_pack(reply, job->reply_body.data);
     }
-    finish(job);
+    if (st.code == STATUS_OK && job->reply_body.data == NULL)
+        status_fail(&st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "the reply does not fit into memory");
+    if (st.code != STATUS_OK)
+        job_fail(job, &st);
+    else
+        finish(job);
 }
 
 void job_fail(struct job *job, const struct status *st)

@@ -50,6 +50,7 @@ struct job {
 /* A job around `count` frames, whose data it takes over (also on failure). NULL out of memory. */
 struct job *job_new(struct job_bytes *frames, size_t count, void (*done)(void *context, struct job *job),
                     void *done_context);
+void job_add_frame(struct job *job, const struct job_bytes *frame); /* takes its data over */
 void job_free(struct job *job);
 
 /* Read the envelope: kind, method, ids, deadline (`default_timeout_ms` where the request names none). Finds the route; UNIMPLEMENTED / UNKNOWN_METHOD names the

@@ -21,9 +21,12 @@
 #define HIGH_WATER_MARK 256 /* requests per peer that wait in the library */
 #define FRAME_SLACK     4 /* frames up to this many times the limit are read and refused; beyond, the library hangs up */
 #define POLL_MS         250
+#define RETRY_AFTER_MS  1000
 #define IDLE_US         200000 /* drained: nothing in flight and nothing new for this long */
 #define MESSAGES_A_TURN 64
 #define SOCKET_MODE     0660
+#define LARGE_BYTES     (64u << 10)  /* a reply of more than this counts against the next */
+#define LARGE_BYTES_MAX (256u << 20) /* for all peers together, as long as they are not sent */
 
 static bool set(struct router *router, int option, int value, struct status *st)
 {
@@ -175,12 +178,52 @@ static void free_bytes(void *data, void *hint)
     free(data);
 }
 
+struct large {
+    struct router *router;
+    size_t size;
+};
+
+static void free_large(void *data, void *hint)
+{
+    struct large *large = hint;
+    large->router->large_bytes -= large->size;
+    free(large);
+    free(data);
+}
+
+/* a peer that asks and does not read must not fill the memory: it is told instead, or another in its place */
+static void shrink_reply(struct router *router, struct job *job)
+{
+    struct status st = STATUS_INIT;
+    if (job->reply_body.size <= LARGE_BYTES || router->large_bytes + job->reply_body.size <= LARGE_BYTES_MAX)
+        return;
+    status_fail(&st, STATUS_RESOURCE_EXHAUSTED, "REPLIES_FULL", "too many large replies have not been read");
+    st.retry_after_ms = RETRY_AFTER_MS;
+    free(job->reply_body.data);
+    job->reply_body = (struct job_bytes){0};
+    if (job->kind == ENVELOPE_JSON) {
+        job->reply_body.data = json_rpc_error(job->call.id, &st, &job->reply_body.size);
+        return;
+    }
+    free(job->reply_header.data);
+    job->reply_header = (struct job_bytes){0};
+    job->reply_header.data = envelope_write_reply_header(
+        job->header.request_id, &st, (uint64_t)(timestamp_monotonic_us() - job->received_us), &job->reply_header.size);
+}
+
 /* one frame; the data becomes ZeroMQ's */
 static bool send_bytes(struct router *router, struct job_bytes *bytes, int flags)
 {
     zmq_msg_t message;
-    if (zmq_msg_init_data(&message, bytes->data, bytes->size, free_bytes, NULL) != 0)
+    struct large *large = bytes->size > LARGE_BYTES ? malloc(sizeof *large) : NULL;
+    if (zmq_msg_init_data(&message, bytes->data, bytes->size, large != NULL ? free_large : free_bytes, large) != 0) {
+        free(large);
         return false;
+    }
+    if (large != NULL) {
+        *large = (struct large){router, bytes->size};
+        router->large_bytes += bytes->size;
+    }
     *bytes = (struct job_bytes){0};
     if (zmq_msg_send(&message, router->socket, ZMQ_DONTWAIT | flags) >= 0)
         return true;
@@ -190,6 +233,7 @@ static bool send_bytes(struct router *router, struct job_bytes *bytes, int flags
 
 static void send_reply(struct router *router, struct job *job)
 {
+    shrink_reply(router, job);
     bool ok = job->reply_body.data != NULL || job->kind == ENVELOPE_PROTOBUF;
     ok = ok && send_bytes(router, &job->routing, ZMQ_SNDMORE); /* fails here when the peer is gone or does not read */
     if (ok && job->delimiter)

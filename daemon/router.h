@@ -20,7 +20,8 @@ struct router {
     struct job **replies; /* finished jobs */
     size_t reply_count, reply_capacity;
     atomic_size_t in_flight;
-    atomic_bool stop; /* set by the owner where no signal comes: tests, fatal errors */
+    atomic_size_t large_bytes; /* of large replies that the library has not sent yet */
+    atomic_bool stop;          /* set by the owner where no signal comes: tests, fatal errors */
 };
 
 /* Create the socket and bind the configured endpoints. UNAVAILABLE / BIND_FAILED naming the endpoint. */

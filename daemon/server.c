@@ -16,7 +16,8 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#define RETRY_AFTER_MS 50
+#define RETRY_AFTER_MS    50
+#define REFUSE_PARSED_MAX (64u << 10)
 
 /* ---- start */
 
@@ -113,10 +114,11 @@ static bool http_rpc(void *context, struct http_call *call, char *body, size_t s
     struct server *server = context;
     if (!json_rpc_recognise(body, size))
         return status_fail(st, STATUS_INVALID_ARGUMENT, "BAD_JSON", "the body is no JSON-RPC call");
-    struct job_bytes frame = {body, size};
-    struct job *job = job_new(&frame, 1, http_done, server);
+    struct job *job =
+        job_new(NULL, 0, http_done, server); /* would free the body, which stays the caller's on failure */
     if (job == NULL)
         return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory");
+    job_add_frame(job, &(struct job_bytes){body, size});
     job->http = call;
     job->kind = ENVELOPE_JSON;
     server_submit(server, job);
@@ -192,7 +194,12 @@ void server_submit(struct server *server, struct job *job)
         return;
     }
     struct status st = STATUS_INIT;
-    if (job_open(job, 0, &st) || st.code == STATUS_UNIMPLEMENTED) {
+    const struct job_bytes *first = &job->frames[0];
+    bool is_long =
+        first->size > REFUSE_PARSED_MAX; /* to parse it here would hold up everybody: answered without an id */
+    if (is_long)
+        job->kind = json_rpc_recognise(first->data, first->size) ? ENVELOPE_JSON : ENVELOPE_PROTOBUF;
+    if (is_long || job_open(job, 0, &st) || st.code == STATUS_UNIMPLEMENTED) {
         if (server->draining)
             status_fail(&st, STATUS_UNAVAILABLE, "DRAINING", "the daemon is stopping");
         else

@@ -85,9 +85,13 @@ static json_t *encode_enum(int number, const ProtobufCEnumDescriptor *type)
     return known != NULL ? json_string(known->name) : json_integer(number);
 }
 
+/* The 15 digits that are written of the largest doubles round up to what no reader can hold. */
 static json_t *encode_real(double real)
 {
-    return isfinite(real) ? json_real(real) : json_null();
+    const double largest = 1.79769313486231e308;
+    if (!isfinite(real))
+        return json_null();
+    return json_real(real > largest ? largest : real < -largest ? -largest : real);
 }
 
 static json_t *encode_value(const ProtobufCFieldDescriptor *field, const void *member)

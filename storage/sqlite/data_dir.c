@@ -91,7 +91,7 @@ int data_dir_lock(const char *data_dir, struct status *st)
         errors_memory(st, "lock the data directory");
         return -1;
     }
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600); /* what it points to would be written over */
     if (fd < 0)
         errors_system(st, errno, "open", path);
     if (fd >= 0 && !take_lock(fd, path, st)) {
