@@ -199,7 +199,7 @@ static void tend_counts(struct background *b)
 static bool wait_for_work(struct background *b, bool *items_settled)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += TICK_MS * 1000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
@@ -300,7 +300,11 @@ bool background_prepare(struct background *b, struct engine *engine, struct stor
 {
     *b = (struct background){.engine = engine, .reader = reader};
     pthread_mutex_init(&b->lock, NULL);
-    pthread_cond_init(&b->woken, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&b->woken, &attributes);
+    pthread_condattr_destroy(&attributes);
     arena_init(&b->arena, ARENA_BYTES);
     if (!counting_start(&b->counting, engine, reader, st))
         return false;
