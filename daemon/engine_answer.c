@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/engine_list.h"
+#include "daemon/engine_weights.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -258,18 +259,7 @@ static bool add_cooccurrence(struct scoring *scoring, const struct recommender_e
                                 *w->cooccurrence, *w->epsilon, scoring->user.unordered ? 1.0f : *w->decay);
 }
 
-/* ---- the request's weights on the parts of the score */
-
-static bool is_modality(struct engine *engine, const char *name)
-{
-    struct catalog_space *spaces = malloc(CATALOG_SPACES_MAX * sizeof *spaces);
-    size_t count = spaces == NULL ? 0 : catalog_spaces(engine->catalog, spaces);
-    bool known = false;
-    for (size_t i = 0; i < count; i++)
-        known = known || strcmp(spaces[i].space.modality, name) == 0;
-    free(spaces);
-    return known;
-}
+/* ---- putting the answer together */
 
 /* does the shop have vectors at all? */
 static bool has_spaces(struct engine *engine)
@@ -277,58 +267,6 @@ static bool has_spaces(struct engine *engine)
     struct catalog_space spaces[CATALOG_SPACES_MAX];
     return catalog_spaces(engine->catalog, spaces) > 0;
 }
-
-static const char *judged_modality(const struct architecture *a, int stream)
-{
-    return a->views[a->similarities[a->streams[stream].judge].candidate_view].modality;
-}
-
-static bool weigh(struct scoring *scoring, const struct engine_request *request, struct status *st)
-{
-    const struct architecture *a = &scoring->user.model->architecture;
-    int parts = PART_STREAMS + a->stream_count;
-    for (int i = 0; i < parts; i++)
-        scoring->part_weight[i] = 1;
-    for (size_t w = 0; w < request->weight_count; w++) {
-        const struct engine_weight *weight = &request->weights[w];
-        bool behaviour = strcmp(weight->key, "behaviour") == 0, popularity = strcmp(weight->key, "popularity") == 0;
-        if (!behaviour && !popularity && !is_modality(scoring->worker->engine, weight->key))
-            return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_MODALITY", "weights",
-                                     "'%s' is no modality of this shop, nor 'behaviour' or 'popularity'", weight->key);
-        if (behaviour)
-            scoring->part_weight[PART_SEQUENCE] = scoring->part_weight[PART_COOCCURRENCE] = (float)weight->value;
-        if (popularity)
-            scoring->part_weight[PART_PRIOR] = (float)weight->value;
-        for (int i = 0; i < a->stream_count; i++)
-            if (strcmp(judged_modality(a, i), weight->key) == 0)
-                scoring->part_weight[PART_STREAMS + i] = (float)weight->value;
-    }
-    return true;
-}
-
-/* similar: no taste but the examples; with modalities named, each by itself */
-static bool weigh_similar(struct scoring *scoring, const struct engine_request *request, struct status *st)
-{
-    const struct architecture *a = &scoring->user.model->architecture;
-    scoring->part_weight[PART_PRIOR] = scoring->part_weight[PART_SEQUENCE] = 0;
-    if (request->modality_count == 0)
-        return true;
-    scoring->part_weight[PART_COOCCURRENCE] = 0;
-    for (size_t m = 0; m < request->modality_count; m++)
-        if (!is_modality(scoring->worker->engine, request->modalities[m]))
-            return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_MODALITY", "modalities",
-                                     "'%s' is no modality of this shop", request->modalities[m]);
-    for (int i = 0; i < a->stream_count; i++) {
-        bool wanted = false;
-        for (size_t m = 0; m < request->modality_count; m++)
-            wanted = wanted || strcmp(judged_modality(a, i), request->modalities[m]) == 0;
-        if (!wanted || a->streams[i].pick != a->streams[i].judge)
-            scoring->part_weight[PART_STREAMS + i] = 0;
-    }
-    return true;
-}
-
-/* ---- putting the answer together */
 
 static void add_part(struct engine_item *item, const char *key, float value)
 {
@@ -377,7 +315,7 @@ static bool describe_items(const struct scoring *scoring, const struct ranking *
         if (scoring->user.state != NULL)
             add_part(item, "sequence", part[PART_SEQUENCE]);
         for (int s = 0; s < a->stream_count; s++)
-            add_part(item, judged_modality(a, s), part[PART_STREAMS + s]);
+            add_part(item, engine_judged_modality(a, s), part[PART_STREAMS + s]);
         add_part(item, "behaviour", part[PART_COOCCURRENCE]);
         add_part(item, "popularity", part[PART_PRIOR]);
     }
@@ -452,7 +390,7 @@ static bool answer_view(struct engine_worker *worker, const struct engine_reques
     scoring->context.weight = scoring->part_weight;
     if (!ok || !add_cooccurrence(scoring, events, count))
         return out_of_memory(st);
-    if (!weigh(scoring, request, st) || (similar && !weigh_similar(scoring, request, st)))
+    if (!engine_weigh(scoring, request, st) || (similar && !engine_weigh_similar(scoring, request, st)))
         return false;
     size_t n = request->n > 0 ? request->n : request->item_count;
     struct ranking ranking;

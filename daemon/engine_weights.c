@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/engine_weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_modality(struct engine *engine, const char *name)
+{
+    struct catalog_space *spaces = malloc(CATALOG_SPACES_MAX * sizeof *spaces);
+    size_t count = spaces == NULL ? 0 : catalog_spaces(engine->catalog, spaces);
+    bool known = false;
+    for (size_t i = 0; i < count; i++)
+        known = known || strcmp(spaces[i].space.modality, name) == 0;
+    free(spaces);
+    return known;
+}
+
+const char *engine_judged_modality(const struct architecture *a, int stream)
+{
+    return a->views[a->similarities[a->streams[stream].judge].candidate_view].modality;
+}
+
+bool engine_weigh(struct scoring *scoring, const struct engine_request *request, struct status *st)
+{
+    const struct architecture *a = &scoring->user.model->architecture;
+    int parts = PART_STREAMS + a->stream_count;
+    for (int i = 0; i < parts; i++)
+        scoring->part_weight[i] = 1;
+    for (size_t w = 0; w < request->weight_count; w++) {
+        const struct engine_weight *weight = &request->weights[w];
+        bool behaviour = strcmp(weight->key, "behaviour") == 0, popularity = strcmp(weight->key, "popularity") == 0;
+        if (!behaviour && !popularity && !is_modality(scoring->worker->engine, weight->key))
+            return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_MODALITY", "weights",
+                                     "'%s' is no modality of this shop, nor 'behaviour' or 'popularity'", weight->key);
+        if (behaviour)
+            scoring->part_weight[PART_SEQUENCE] = scoring->part_weight[PART_COOCCURRENCE] = (float)weight->value;
+        if (popularity)
+            scoring->part_weight[PART_PRIOR] = (float)weight->value;
+        for (int i = 0; i < a->stream_count; i++)
+            if (strcmp(engine_judged_modality(a, i), weight->key) == 0)
+                scoring->part_weight[PART_STREAMS + i] = (float)weight->value;
+    }
+    return true;
+}
+
+bool engine_weigh_similar(struct scoring *scoring, const struct engine_request *request, struct status *st)
+{
+    const struct architecture *a = &scoring->user.model->architecture;
+    scoring->part_weight[PART_PRIOR] = scoring->part_weight[PART_SEQUENCE] = 0;
+    if (request->modality_count == 0)
+        return true;
+    scoring->part_weight[PART_COOCCURRENCE] = 0;
+    for (size_t m = 0; m < request->modality_count; m++)
+        if (!is_modality(scoring->worker->engine, request->modalities[m]))
+            return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_MODALITY", "modalities",
+                                     "'%s' is no modality of this shop", request->modalities[m]);
+    for (int i = 0; i < a->stream_count; i++) {
+        bool wanted = false;
+        for (size_t m = 0; m < request->modality_count; m++)
+            wanted = wanted || strcmp(engine_judged_modality(a, i), request->modalities[m]) == 0;
+        if (!wanted || a->streams[i].pick != a->streams[i].judge)
+            scoring->part_weight[PART_STREAMS + i] = 0;
+    }
+    return true;
+}
