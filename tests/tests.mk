@@ -6,7 +6,8 @@
 #   stress       threads, as plain programs (Criterion does not start under TSan)
 #   fuzz         libFuzzer, with clang
 
-TEST_BUILD ?= asan
+# the leak check needs /proc, which a bare chroot may lack
+TEST_BUILD ?= $(if $(wildcard /proc/self/task/.),asan,release)
 test_out := build/$(TEST_BUILD)
 
 # ---- built with BUILD=..., by the recursive makes below
