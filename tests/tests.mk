@@ -6,8 +6,7 @@
 #   stress       threads, as plain programs (Criterion does not start under TSan)
 #   fuzz         libFuzzer, with clang
 
-# the leak check needs /proc, which a bare chroot may lack
-TEST_BUILD ?= $(if $(wildcard /proc/self/task/.),asan,release)
+TEST_BUILD ?= asan
 test_out := build/$(TEST_BUILD)
 
 # ---- built with BUILD=..., by the recursive makes below
