@@ -37,43 +37,7 @@ static void print_added(const struct ctl *ctl, const json_t *result)
                (long long)ctl_member_integer(result, "created_items"));
 }
 
-static int add_stream(struct ctl *ctl, json_t *params)
-{
-    struct status st = STATUS_INIT;
-    struct ctl_stream stream = {.file = stdin, .name = "stdin"};
-    bool ok = ctl_stream_send(ctl, &stream, "event.add", "events", params, &st);
-    if (stream.result != NULL)
-        print_added(ctl, stream.result);
-    int code = !ok ? ctl_fail(ctl, &st) : stream.bad > 0 ? status_exit_code(STATUS_INVALID_ARGUMENT) : 0;
-    if (ok && stream.bad > 0)
-        ctl_note(ctl, "%llu of %llu lines were refused", (unsigned long long)stream.bad,
-                 (unsigned long long)stream.line_number);
-    ctl_stream_close(&stream);
-    return code;
-}
-
-static int add_one(struct ctl *ctl, const struct ctl_arguments *arguments, json_t *params)
-{
-    struct status st = STATUS_INIT;
-    json_t *result = NULL;
-    json_t *event = json_object();
-    json_t *events = json_array();
-    int code;
-    if (json_array_append_new(events, event) != 0) {
-        json_decref(events);
-        ctl_no_memory(&st);
-        goto out;
-    }
-    if (!ctl_params_set(params, "events", events, &st) || !event_from_options(event, arguments, &st))
-        goto out;
-    result = ctl_call(ctl, "event.add", json_incref(params), &st);
-    if (result != NULL)
-        print_added(ctl, result);
-out:
-    code = result != NULL ? 0 : ctl_fail(ctl, &st);
-    json_decref(result);
-    return code;
-}
+static const struct ctl_rows event_rows = {"event.add", "events", event_from_options, print_added};
 
 int ctl_run_event_add(struct ctl *ctl, const struct ctl_arguments *arguments)
 {
@@ -83,9 +47,9 @@ int ctl_run_event_add(struct ctl *ctl, const struct ctl_arguments *arguments)
     if (ctl_option_given(arguments, "create") && !ctl_params_set(params, "cascade_create", json_true(), &st)) {
         code = ctl_fail(ctl, &st);
     } else if (arguments->word_count == 0) {
-        code = add_one(ctl, arguments, params);
+        code = ctl_rows_one(ctl, &event_rows, arguments, params);
     } else if (strcmp(arguments->words[0], "-") == 0 && !ctl_option_given(arguments, "user")) {
-        code = add_stream(ctl, params);
+        code = ctl_rows_stream(ctl, &event_rows, params);
     } else {
         status_fail(&st, STATUS_INVALID_ARGUMENT, CTL_USAGE, "either --user and --item, or '-' for events on stdin");
         code = ctl_fail(ctl, &st);

@@ -103,43 +103,7 @@ static void print_put(const struct ctl *ctl, const json_t *result)
                (long long)ctl_member_integer(result, "changed"));
 }
 
-static int put_stream(struct ctl *ctl, const json_t *params)
-{
-    struct status st = STATUS_INIT;
-    struct ctl_stream stream = {.file = stdin, .name = "stdin"};
-    bool ok = ctl_stream_send(ctl, &stream, "item.put", "items", params, &st);
-    if (stream.result != NULL)
-        print_put(ctl, stream.result);
-    int code = !ok ? ctl_fail(ctl, &st) : stream.bad > 0 ? status_exit_code(STATUS_INVALID_ARGUMENT) : 0;
-    if (ok && stream.bad > 0)
-        ctl_note(ctl, "%llu of %llu lines were refused", (unsigned long long)stream.bad,
-                 (unsigned long long)stream.line_number);
-    ctl_stream_close(&stream);
-    return code;
-}
-
-static int put_one(struct ctl *ctl, const struct ctl_arguments *arguments, json_t *params)
-{
-    struct status st = STATUS_INIT;
-    json_t *result = NULL;
-    json_t *item = json_object();
-    json_t *items = json_array();
-    int code;
-    if (json_array_append_new(items, item) != 0) {
-        json_decref(items);
-        ctl_no_memory(&st);
-        goto out;
-    }
-    if (!ctl_params_set(params, "items", items, &st) || !item_from_options(item, arguments, &st))
-        goto out;
-    result = ctl_call(ctl, "item.put", json_incref(params), &st);
-    if (result != NULL)
-        print_put(ctl, result);
-out:
-    code = result != NULL ? 0 : ctl_fail(ctl, &st);
-    json_decref(result);
-    return code;
-}
+static const struct ctl_rows item_rows = {"item.put", "items", item_from_options, print_put};
 
 int ctl_run_item_put(struct ctl *ctl, const struct ctl_arguments *arguments)
 {
@@ -149,9 +113,9 @@ int ctl_run_item_put(struct ctl *ctl, const struct ctl_arguments *arguments)
     if (ctl_option_given(arguments, "replace") && !ctl_params_set(params, "replace", json_true(), &st))
         code = ctl_fail(ctl, &st);
     else if (strcmp(arguments->words[0], "-") == 0)
-        code = put_stream(ctl, params);
+        code = ctl_rows_stream(ctl, &item_rows, params);
     else
-        code = put_one(ctl, arguments, params);
+        code = ctl_rows_one(ctl, &item_rows, arguments, params);
     json_decref(params);
     return code;
 }

@@ -2,6 +2,7 @@
 #include "daemon/ctl_stream.h"
 
 #include "daemon/ctl_output.h"
+#include "daemon/ctl_params.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -161,4 +162,42 @@ void ctl_stream_close(struct ctl_stream *stream)
 {
     json_decref(stream->result);
     stream->result = NULL;
+}
+
+int ctl_rows_stream(struct ctl *ctl, const struct ctl_rows *rows, const json_t *params)
+{
+    struct status st = STATUS_INIT;
+    struct ctl_stream stream = {.file = stdin, .name = "stdin"};
+    bool ok = ctl_stream_send(ctl, &stream, rows->method, rows->list, params, &st);
+    if (stream.result != NULL)
+        rows->print(ctl, stream.result);
+    int code = !ok ? ctl_fail(ctl, &st) : stream.bad > 0 ? status_exit_code(STATUS_INVALID_ARGUMENT) : 0;
+    if (ok && stream.bad > 0)
+        ctl_note(ctl, "%llu of %llu lines were refused", (unsigned long long)stream.bad,
+                 (unsigned long long)stream.line_number);
+    ctl_stream_close(&stream);
+    return code;
+}
+
+int ctl_rows_one(struct ctl *ctl, const struct ctl_rows *rows, const struct ctl_arguments *arguments, json_t *params)
+{
+    struct status st = STATUS_INIT;
+    json_t *result = NULL;
+    json_t *row = json_object();
+    json_t *list = json_array();
+    int code;
+    if (json_array_append_new(list, row) != 0) {
+        json_decref(list);
+        ctl_no_memory(&st);
+        goto out;
+    }
+    if (!ctl_params_set(params, rows->list, list, &st) || !rows->fill(row, arguments, &st))
+        goto out;
+    result = ctl_call(ctl, rows->method, json_incref(params), &st);
+    if (result != NULL)
+        rows->print(ctl, result);
+out:
+    code = result != NULL ? 0 : ctl_fail(ctl, &st);
+    json_decref(result);
+    return code;
 }

@@ -4,6 +4,7 @@
 #ifndef RECSYS_DAEMON_CTL_STREAM_H
 #define RECSYS_DAEMON_CTL_STREAM_H
 
+#include "daemon/ctl_options.h"
 #include "daemon/ctl_session.h"
 
 #include <jansson.h>
@@ -27,5 +28,16 @@ bool ctl_stream_send(struct ctl *ctl, struct ctl_stream *stream, const char *met
 
 /* Accepts an all-zero struct. Does not close `file`. */
 void ctl_stream_close(struct ctl_stream *stream);
+
+/* What `event add` and `item put` have in common: a method that takes a list of objects. */
+struct ctl_rows {
+    const char *method, *list;
+    bool (*fill)(json_t *row, const struct ctl_arguments *arguments, struct status *st); /* from the command line */
+    void (*print)(const struct ctl *ctl, const json_t *result);
+};
+
+/* Send the objects of stdin, or the one that the command line describes, beside `params`; print the result. The exit code. */
+int ctl_rows_stream(struct ctl *ctl, const struct ctl_rows *rows, const json_t *params);
+int ctl_rows_one(struct ctl *ctl, const struct ctl_rows *rows, const struct ctl_arguments *arguments, json_t *params);
 
 #endif
