@@ -2,10 +2,9 @@
 #include "models/encoder.h"
 
 #include "models/components.h"
-#include "models/layers.h"
+#include "models/fusion.h"
 #include "models/matrix.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,80 +124,30 @@ static bool correct_view(const struct model *model, int index, const struct enco
     return true;
 }
 
-/* additive attention's score of one modality's row (Bahdanau et al. 2015): w·tanh(z·U + c) */
-static float gate_score(const struct weights *w, const float *z, const float *bias, size_t d)
-{
-    float score = 0;
-    for (size_t g = 0; g < ARCHITECTURE_GATE_WIDTH; g++) {
-        float sum = bias[g];
-        for (size_t j = 0; j < d; j++)
-            sum += z[j] * w->gate[j * ARCHITECTURE_GATE_WIDTH + g];
-        score += w->gate_out[g] * tanhf(sum);
-    }
-    return score;
-}
-
-/* z = Σ g_m z_m over the modalities that are there; an item with none gets a zero row */
-static void fuse(const struct model *model, const struct encoder_item *item, float *token,
-                 const float *const *projected, const bool *present)
-{
-    const struct architecture *a = &model->architecture;
-    const struct weights *w = &model->weights;
-    size_t d = (size_t)a->width;
-    float score[ARCHITECTURE_VIEWS_MAX + 1];
-    const float *z[ARCHITECTURE_VIEWS_MAX + 1];
-    size_t parts = 0;
-    for (int v = 0; v < a->view_count; v++)
-        if (present[v]) {
-            z[parts] = projected[v];
-            score[parts++] = gate_score(w, projected[v], w->view[v].gate_bias, d);
-        }
-    int64_t row = model_item_row(model, item->name);
-    if (row >= 0) {
-        z[parts] = w->id + (size_t)row * d;
-        score[parts] =
-            gate_score(w, z[parts], w->id_gate_bias, d) + *w->gate_count * log1pf(model->item_training_count[row]);
-        parts++;
-    }
-    memset(token, 0, d * sizeof *token);
-    if (parts == 0)
-        return;
-    layer_softmax(score, 1, parts);
-    for (size_t p = 0; p < parts; p++)
-        for (size_t j = 0; j < d; j++)
-            token[j] += score[p] * z[p][j];
-}
-
 /* tokens z and outputs o of a batch */
 static bool encode_tokens(const struct model *model, const struct encoder_item *items, size_t count,
                           const struct encoder_rows *rows, size_t first, struct arena *arena)
 {
     const struct architecture *a = &model->architecture;
-    const struct weights *w = &model->weights;
     size_t d = (size_t)a->width;
-    float *projected[ARCHITECTURE_VIEWS_MAX] = {NULL};
+    struct fusion_items fused = {.count = count};
+    struct fusion_tape tape;
+    int64_t *id_row = arena_alloc(arena, count * sizeof *id_row);
+    if (id_row == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        id_row[i] = model_item_row(model, items[i].name);
+    fused.id_row = id_row;
     for (int v = 0; v < a->view_count; v++) {
-        size_t r = (size_t)a->views[v].components;
-        if (is_id(&a->views[v]))
-            continue;
-        projected[v] = arena_floats(arena, count * d);
-        if (projected[v] == NULL)
+        bool *present = is_id(&a->views[v]) ? NULL : arena_alloc(arena, count * sizeof *present);
+        if (present == NULL && !is_id(&a->views[v]))
             return false;
-        matrix_multiply(projected[v], rows->view[v] + first * r, w->view[v].projection, count, d, r);
-        layer_add_bias(projected[v], w->view[v].bias, count, d);
-        layer_norm(projected[v], projected[v], w->view[v].norm_scale, w->view[v].norm_shift, count, d);
+        for (size_t i = 0; present != NULL && i < count; i++)
+            present[i] = items[i].vector[v] != NULL;
+        fused.present[v] = present;
+        fused.x[v] = rows->view[v] + first * (size_t)a->views[v].components;
     }
-    for (size_t i = 0; i < count; i++) {
-        const float *z[ARCHITECTURE_VIEWS_MAX];
-        bool present[ARCHITECTURE_VIEWS_MAX];
-        for (int v = 0; v < a->view_count; v++) {
-            present[v] = projected[v] != NULL && items[i].vector[v] != NULL;
-            z[v] = projected[v] == NULL ? NULL : projected[v] + i * d;
-        }
-        fuse(model, &items[i], rows->token + (first + i) * d, z, present);
-    }
-    matrix_multiply(rows->output + first * d, rows->token + first * d, w->output, count, d, d);
-    return true;
+    return fusion_forward(rows->token + first * d, rows->output + first * d, &tape, model, &fused, arena);
 }
 
 bool encoder_encode(const struct model *model, const struct encoder_item *items, size_t count,

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Offline evaluation: rank the whole catalogue for each user's held-out event and look where the event is. Full ranking, ties count half:
+ * Offline evaluation: rank the whole catalogue for each event that was held out and look where the event is. Full ranking, ties count half:
  * sampled negatives and id order both lie (Krichene & Rendle 2020). */
 #ifndef RECSYS_MODELS_EVALUATION_H
 #define RECSYS_MODELS_EVALUATION_H
 
-#include "models/counts.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define EVALUATION_THREADS_MAX 64
+#define EVALUATION_LIST        20 /* items of each query's list that are kept */
+#define EVALUATION_NO_ITEM     UINT32_MAX
+
+struct holdout_query; /* models/holdout.h */
 
 /* An event of the log; `item` is a row of the evaluated catalogue. */
 struct evaluation_event {
@@ -26,61 +30,44 @@ struct evaluation_data {
     const size_t *user_start; /* (user_count + 1) */
 };
 
-enum evaluation_target { EVALUATION_TEST, EVALUATION_VALIDATION }; /* the last event, or the one before it */
-
 /* What is asked of a scorer: the events before the target. */
 struct evaluation_query {
-    const struct evaluation_event *history;
+    const struct evaluation_event *history; /* (length), oldest first: all that the user did before the target */
     size_t length;
-    uint32_t target;
+    uint32_t user, target;
     int64_t now_ms; /* the target's time */
 };
 
 /* Score every item for a query; `thread` numbers the caller's threads from 0. False ends the evaluation. */
 typedef bool evaluation_scorer(void *context, size_t thread, const struct evaluation_query *query, float *score);
 
-/* Where the target came. */
+/* Where the targets came, query by query. */
 struct evaluation_result {
-    size_t count; /* users evaluated */
-    float *rank;  /* (count), from 1, halves where it is tied */
+    size_t count;
+    float *rank; /* (count), from 1, halves where it is tied */
+    uint32_t *
+        list; /* (count, EVALUATION_LIST) the best items, best first, EVALUATION_NO_ITEM after the last; may be NULL in a
+                     * result that the caller puts together */
 };
 
-/* Evaluate with `threads` threads. Users with fewer than three events are left out. `mask_seen`: items of the history do not compete, except the target.
- * False out of memory or when the scorer gave up. */
-bool evaluation_run(const struct evaluation_data *data, enum evaluation_target target, bool mask_seen, size_t threads,
-                    evaluation_scorer *scorer, void *context, struct evaluation_result *result);
+/* Ask `count` queries with `threads` threads (1 to EVALUATION_THREADS_MAX; others are moved there). `mask_seen`: items of the history neither compete
+ * nor are listed, except the target. The result does not depend on the threads. False out of memory or when the scorer gave up; then nothing is written. */
+bool evaluation_run(const struct evaluation_data *data, const struct holdout_query *queries, size_t count,
+                    bool mask_seen, size_t threads, evaluation_scorer *scorer, void *context,
+                    struct evaluation_result *result);
 void evaluation_result_close(struct evaluation_result *result);
 
-/* HR@k, NDCG@k, MRR@k (one relevant item: NDCG is 1 / log2(1 + rank) within k). A tied rank of k + ½ still counts: fewer than k items are better
- * in the mean of the tie. */
+/* One relevant item: a hit is 1, NDCG 1 / log2(1 + rank), MRR 1 / rank within k, else 0. A tied rank of k + ½ still counts: fewer than k items are
+ * better in the mean of the tie. */
+enum evaluation_metric { EVALUATION_HIT_RATE, EVALUATION_NDCG, EVALUATION_MRR };
+
+/* What one query gives to the mean. */
+double evaluation_gain(enum evaluation_metric metric, float rank, int k);
+
+/* The mean; 0 without queries. */
+double evaluation_mean(const struct evaluation_result *result, enum evaluation_metric metric, int k);
 double evaluation_hit_rate(const struct evaluation_result *result, int k);
 double evaluation_ndcg(const struct evaluation_result *result, int k);
 double evaluation_mrr(const struct evaluation_result *result, int k);
-
-/* Counts over each user's events but the last two. NULL out of memory. */
-struct counts_view *evaluation_counts(const struct evaluation_data *data);
-
-/* ---- baselines: scorers whose context is the struct named */
-
-struct baseline_counts {
-    const struct counts_view *counts;
-    size_t item_count;
-};
-
-/* Events per item. Context: struct baseline_counts. */
-evaluation_scorer baseline_popularity;
-
-/* Σ over the last three events, k steps back, of .5^k · P[event → c]. Context: struct baseline_counts. */
-evaluation_scorer baseline_markov;
-
-/* x_c · Σ over the last ten events, k steps back, of .8^k · x_event; rows centred and normalised, missing ones zero. */
-struct baseline_content {
-    const float *rows; /* (item_count, dimension) */
-    size_t item_count, dimension;
-};
-evaluation_scorer baseline_content;
-
-/* Centre (mean over the rows present) and L2-normalise `rows` in place; rows of zeros are missing and stay zero. */
-void baseline_content_prepare(float *rows, size_t count, size_t dimension);
 
 #endif

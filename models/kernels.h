@@ -26,6 +26,27 @@ struct kernels {
     void (*attend)(float *out, float *weight, const float *pick, float scale, const float *bias, const float *value,
                    const float *const *judge, size_t judges, size_t length, int bounded);
 
+    /* In place: x (n) = e^x / Σ e^x, the maximum subtracted first. Returns log Σ e^x. n >= 1. */
+    float (*softmax)(float *x, size_t n);
+
+    /* In place, element by element. */
+    void (*sigmoid)(float *x, size_t n);
+    void (*tanh)(float *x, size_t n);
+
+    /* out (n) = a·σ(a)·b, and its gradients: da, db (n) from dout (n), written. May be in place of dout and b. */
+    void (*silu)(float *out, const float *a, const float *b, size_t n);
+    void (*silu_gradient)(float *da, float *db, const float *dout, const float *a, const float *b, size_t n);
+
+    /* One row of layer normalisation, out (d) = (x - mean) / sqrt(variance + 1e-5) · scale + shift, and its gradients: dx, dscale, dshift (d), added. */
+    void (*norm)(float *out, const float *x, const float *scale, const float *shift, size_t d);
+    void (*norm_gradient)(float *dx, float *dscale, float *dshift, const float *dout, const float *x,
+                          const float *scale, size_t d);
+
+    /* Adam (Kingma & Ba 2015) on x (n): moments m and v, gradient g times `clip`, plus `decay` times x (decoupled, Loshchilov & Hutter 2019); `rate` and
+     * `epsilon` have the bias corrections in them. */
+    void (*adam)(float *x, float *m, float *v, const float *g, size_t n, float clip, float rate, float decay,
+                 float beta1, float beta2, float epsilon);
+
     /* The additive score: out (length) = Σ_i w[i] · tanh(q[i] + k[l][i]), k (length, width) */
     void (*additive)(float *out, const float *q, const float *k, const float *w, size_t length, size_t width);
 };

@@ -43,6 +43,26 @@ void matrix_multiply_transposed(float *out, const float *a, size_t a_stride, con
                 (int)b_stride, 0.0f, out, (int)columns);
 }
 
+void matrix_product(float *out, size_t out_stride, struct matrix_slice a, struct matrix_slice b, size_t rows,
+                    size_t columns, size_t inner, float scale, bool accumulate)
+{
+    cblas_sgemm(CblasRowMajor, a.transposed ? CblasTrans : CblasNoTrans, b.transposed ? CblasTrans : CblasNoTrans,
+                (int)rows, (int)columns, (int)inner, scale, a.at, (int)a.stride, b.at, (int)b.stride,
+                accumulate ? 1.0f : 0.0f, out, (int)out_stride);
+}
+
+void matrix_input_gradient(float *dx, const float *dy, const float *w, size_t rows, size_t columns, size_t inner)
+{
+    matrix_product(dx, inner, (struct matrix_slice){dy, columns, false}, (struct matrix_slice){w, columns, true}, rows,
+                   inner, columns, 1, true);
+}
+
+void matrix_weight_gradient(float *dw, const float *x, const float *dy, size_t rows, size_t columns, size_t inner)
+{
+    matrix_product(dw, columns, (struct matrix_slice){x, inner, true}, (struct matrix_slice){dy, columns, false}, inner,
+                   columns, rows, 1, true);
+}
+
 void matrix_vector(float *out, const float *a, const float *x, size_t rows, size_t inner, float scale, bool accumulate)
 {
     cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)rows, (int)inner, scale, a, (int)inner, x, 1,

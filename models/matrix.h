@@ -23,6 +23,20 @@ void matrix_multiply(float *out, const float *a, const float *b, size_t rows, si
 void matrix_multiply_transposed(float *out, const float *a, size_t a_stride, const float *b, size_t b_stride,
                                 size_t rows, size_t columns, size_t inner);
 
+/* The two gradients of y (rows, columns) = x (rows, inner) · w (inner, columns), added: dx += dy · wᵀ and dw += xᵀ · dy. */
+void matrix_input_gradient(float *dx, const float *dy, const float *w, size_t rows, size_t columns, size_t inner);
+void matrix_weight_gradient(float *dw, const float *x, const float *dy, size_t rows, size_t columns, size_t inner);
+
+/* Any product of slices of wider rows: out (rows, columns) = or += scale · op(a) · op(b), op the transpose where it says so; the strides are the
+ * distances between rows as they lie in memory. */
+struct matrix_slice {
+    const float *at;
+    size_t stride;
+    bool transposed;
+};
+void matrix_product(float *out, size_t out_stride, struct matrix_slice a, struct matrix_slice b, size_t rows,
+                    size_t columns, size_t inner, float scale, bool accumulate);
+
 /* out (rows) = a (rows, inner) · x (inner); `accumulate` adds instead. */
 void matrix_vector(float *out, const float *a, const float *x, size_t rows, size_t inner, float scale, bool accumulate);
 

@@ -12,8 +12,9 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-#define FORMAT  "recsysd-1"
-#define PADDING (128u << 10) /* bytes that aligning up to 1,024 tensors may add in memory */
+#define FORMAT         "recsysd-1"
+#define METADATA_LIMIT (256u << 10) /* bytes of a JSON text in the header: parsing takes many times as much */
+#define PADDING        (128u << 10) /* bytes that aligning up to 1,024 tensors may add in memory */
 
 struct model_item {
     UT_hash_handle hh;
@@ -236,7 +237,8 @@ static struct model *read_parsed(const struct safetensors *file, size_t size_byt
     const char *text = safetensors_metadata(file, "architecture"), *training = safetensors_metadata(file, "training");
     const struct safetensors_tensor *ends = safetensors_find(file, "items.ends");
     if (format == NULL || strcmp(format, FORMAT) != 0 || name == NULL || strlen(name) > 64 || text == NULL ||
-        ends == NULL || ends->dtype != SAFETENSORS_I64 || safetensors_find(file, "items.names") == NULL) {
+        strlen(text) > METADATA_LIMIT || (training != NULL && strlen(training) > METADATA_LIMIT) || ends == NULL ||
+        ends->dtype != SAFETENSORS_I64 || safetensors_find(file, "items.names") == NULL) {
         bad_model(st, "not a model of format '" FORMAT "'");
         return NULL;
     }

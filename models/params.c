@@ -156,6 +156,15 @@ void params_place(const struct params *p, float *block)
         *p->list[i].slot = block + p->list[i].offset;
 }
 
+void params_point(const struct params *p, const struct weights *declared, struct weights *out, float *block)
+{
+    memset(out, 0, sizeof *out);
+    for (size_t i = 0; i < p->count; i++) {
+        size_t field = (size_t)((const char *)p->list[i].slot - (const char *)declared);
+        *(float **)((char *)out + field) = block + p->list[i].offset;
+    }
+}
+
 void params_close(struct params *p)
 {
     free(p->list);

@@ -26,6 +26,7 @@ struct param {
     size_t count;
     size_t offset; /* in the block */
     float **slot;  /* the field of struct weights that points to it */
+    bool frozen;   /* training leaves it as it is */
 };
 
 /* Corrections of one view: x + (x·A)·B, A (components, correction), B (correction, components). */
@@ -86,6 +87,9 @@ bool params_declare(struct params *params, struct weights *weights, const struct
 
 /* Point the slots into `block` (total floats). */
 void params_place(const struct params *params, float *block);
+
+/* Typed pointers into another block of the same layout: gradients, moments, averages. `declared` is the struct that params_declare was given. */
+void params_point(const struct params *params, const struct weights *declared, struct weights *out, float *block);
 
 void params_close(struct params *params);
 

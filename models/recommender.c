@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "models/recommender.h"
+#include "models/recommender_internal.h"
 
 #include "models/kernels.h"
 #include "models/matrix.h"
@@ -117,12 +117,11 @@ static bool prepare_similarities(struct recommender_user *user, const struct rec
 static bool prepare_state(struct recommender_user *user, const struct recommender_event *events, int64_t now_ms,
                           struct arena *arena)
 {
-    size_t d = (size_t)user->model->architecture.width, L = user->length;
-    float *token = arena_floats(arena, L * d);
+    size_t d = (size_t)user->model->architecture.width, L = user->length, start[] = {0, L};
+    float *token = arena_floats(arena, L * d), *state = arena_floats(arena, L * d);
     int *behaviour = arena_alloc(arena, L * sizeof *behaviour);
-    int64_t *ts_ms = arena_alloc(arena, L * sizeof *ts_ms);
-    user->state = arena_floats(arena, d);
-    if (token == NULL || behaviour == NULL || ts_ms == NULL || user->state == NULL)
+    int64_t *ts_ms = arena_alloc(arena, (L + 1) * sizeof *ts_ms);
+    if (token == NULL || behaviour == NULL || ts_ms == NULL || state == NULL)
         return false;
     for (size_t l = 0; l < L; l++) {
         if (events[l].rows != NULL)
@@ -132,8 +131,11 @@ static bool prepare_state(struct recommender_user *user, const struct recommende
         behaviour[l] = events[l].behaviour;
         ts_ms[l] = events[l].ts_ms;
     }
-    struct sequence sequence = {L, token, behaviour, ts_ms, now_ms};
-    return sequence_forward(user->state, user->model, &sequence, arena);
+    ts_ms[L] = now_ms; /* each row looks back from the next event, the last from now */
+    struct sequences sequences = {1, start, token, behaviour, ts_ms, ts_ms + 1};
+    struct sequence_tape tape;
+    user->state = state + (L - 1) * d;
+    return sequence_forward(state, &tape, user->model, &sequences, NULL, arena);
 }
 
 /* Σ_l value_l · e^position[age] · row_l of each view that judges, normalised: where the user's taste lies */
@@ -176,7 +178,7 @@ static bool prepare_scratch(struct recommender_user *user, struct arena *arena)
 }
 
 static bool prepare(struct recommender_user *user, const struct recommender_event *events, size_t count, int64_t now_ms,
-                    struct arena *arena)
+                    bool with_state, struct arena *arena)
 {
     user->length = count;
     if (count == 0)
@@ -187,12 +189,13 @@ static bool prepare(struct recommender_user *user, const struct recommender_even
     for (size_t l = 0; l < count; l++)
         user->value[l] = recommender_value(user->model, &events[l]);
     return prepare_similarities(user, events, now_ms, arena) && prepare_queries(user, arena) &&
-           (user->model->architecture.blocks == 0 || user->unordered || prepare_state(user, events, now_ms, arena)) &&
+           (!with_state || user->model->architecture.blocks == 0 || prepare_state(user, events, now_ms, arena)) &&
            prepare_scratch(user, arena);
 }
 
-bool recommender_prepare(struct recommender_user *user, const struct model *model,
-                         const struct recommender_event *events, size_t count, int64_t now_ms, struct arena *arena)
+static bool prepare_newest(struct recommender_user *user, const struct model *model,
+                           const struct recommender_event *events, size_t count, int64_t now_ms, bool with_state,
+                           struct arena *arena)
 {
     *user = (struct recommender_user){.model = model};
     size_t most = (size_t)model->architecture.history;
@@ -200,14 +203,30 @@ bool recommender_prepare(struct recommender_user *user, const struct model *mode
         events += count - most;
         count = most;
     }
-    return prepare(user, events, count, now_ms, arena);
+    return prepare(user, events, count, now_ms, with_state, arena);
+}
+
+bool recommender_prepare(struct recommender_user *user, const struct model *model,
+                         const struct recommender_event *events, size_t count, int64_t now_ms, struct arena *arena)
+{
+    return prepare_newest(user, model, events, count, now_ms, true, arena);
+}
+
+bool recommender_prepare_head(struct recommender_user *user, const struct model *model,
+                              const struct recommender_event *events, size_t count, int64_t now_ms, float *state,
+                              struct arena *arena)
+{
+    if (!prepare_newest(user, model, events, count, now_ms, false, arena))
+        return false;
+    user->state = count > 0 ? state : NULL;
+    return true;
 }
 
 bool recommender_prepare_examples(struct recommender_user *user, const struct model *model,
                                   const struct recommender_event *examples, size_t count, struct arena *arena)
 {
     *user = (struct recommender_user){.model = model, .unordered = true};
-    return prepare(user, examples, count, count > 0 ? examples[0].ts_ms : 0, arena);
+    return prepare(user, examples, count, count > 0 ? examples[0].ts_ms : 0, false, arena);
 }
 
 size_t recommender_cost(const struct architecture *a, size_t length)
@@ -221,7 +240,7 @@ size_t recommender_cost(const struct architecture *a, size_t length)
 /* ---- scoring a block */
 
 /* leave only the `keep` largest logits of a row: hard attention */
-static void harden(float *logit, size_t length, size_t keep, float *sorted)
+void recommender_harden(float *logit, size_t length, size_t keep, float *sorted)
 {
     if (keep >= length)
         return;
@@ -241,16 +260,7 @@ static void harden(float *logit, size_t length, size_t keep, float *sorted)
             logit[l] = -KERNELS_MASKED;
 }
 
-struct pass {
-    const struct recommender_user *user;
-    const struct recommender_block *block;
-    const struct kernels *kernels;
-    int head;
-    float *pick[ARCHITECTURE_SIMILARITIES_MAX]; /* (count, length) of this head; NULL where it does not pick */
-    float *judge[ARCHITECTURE_SIMILARITIES_MAX];
-};
-
-static bool picks(const struct architecture *a, int similarity)
+bool recommender_picks(const struct architecture *a, int similarity)
 {
     for (int i = 0; i < a->stream_count; i++)
         if (a->streams[i].pick == similarity)
@@ -259,7 +269,7 @@ static bool picks(const struct architecture *a, int similarity)
 }
 
 /* q·k of every candidate and event, in the way of the similarity */
-static void compare_pick(struct pass *pass, int index, float *out)
+static void compare_pick(struct recommender_pass *pass, int index, float *out)
 {
     const struct recommender_user *user = pass->user;
     const struct similarity *s = &user->model->architecture.similarities[index];
@@ -285,7 +295,7 @@ static void compare_pick(struct pass *pass, int index, float *out)
 }
 
 /* the similarities of one head: a product serves pick and judge where both are the rows themselves */
-static void compare(struct pass *pass)
+void recommender_compare(struct recommender_pass *pass)
 {
     const struct recommender_user *user = pass->user;
     const struct architecture *a = &user->model->architecture;
@@ -303,7 +313,7 @@ static void compare(struct pass *pass)
                                        pass->block->first * r + offset,
                                    r, user->worth[i] + offset, r, pass->block->count, user->length, width);
         if ((s->kind != ATTENTION_DOT || view->correction > 0 || a->views[s->history_view].correction > 0) &&
-            picks(a, i)) {
+            recommender_picks(a, i)) {
             pass->pick[i] = pass->judge[i] + plane;
             compare_pick(pass, i, pass->pick[i]);
         }
@@ -311,7 +321,7 @@ static void compare(struct pass *pass)
 }
 
 /* add the streams that `pick` chooses for, for one candidate and head */
-static void attend(const struct pass *pass, int pick, size_t candidate, float *streams)
+static void attend(const struct recommender_pass *pass, int pick, size_t candidate, float *streams)
 {
     const struct recommender_user *user = pass->user;
     const struct architecture *a = &user->model->architecture;
@@ -331,7 +341,7 @@ static void attend(const struct pass *pass, int pick, size_t candidate, float *s
         float *logit = user->attention + L, *sorted = user->attention + 2 * L;
         for (size_t l = 0; l < L; l++)
             logit[l] = row[l] * sharpness + bias[l];
-        harden(logit, L, (size_t)s->hard, sorted);
+        recommender_harden(logit, L, (size_t)s->hard, sorted);
         memset(sorted, 0, L * sizeof *sorted);
         row = logit;
         bias = sorted;
@@ -350,11 +360,11 @@ static void score_streams(const struct recommender_user *user, const struct reco
     int heads = 0;
     for (int i = 0; i < a->similarity_count; i++)
         heads = a->similarities[i].heads > heads ? a->similarities[i].heads : heads;
-    struct pass pass = {.user = user, .block = block, .kernels = kernels()};
+    struct recommender_pass pass = {.user = user, .block = block, .kernels = kernels()};
     for (pass.head = 0; pass.head < heads && user->length > 0; pass.head++) {
-        compare(&pass);
+        recommender_compare(&pass);
         for (int i = 0; i < a->similarity_count; i++)
-            if (pass.head < a->similarities[i].heads && picks(a, i))
+            if (pass.head < a->similarities[i].heads && recommender_picks(a, i))
                 for (size_t c = 0; c < block->count; c++)
                     attend(&pass, i, c, parts + c * stride + PART_STREAMS);
     }

@@ -70,6 +70,11 @@ struct recommender_context {
 bool recommender_prepare(struct recommender_user *user, const struct model *model,
                          const struct recommender_event *events, size_t count, int64_t now_ms, struct arena *arena);
 
+/* The same with the user's state known (width; NULL: none), for who prepares one user many times while the sequence part rests: stage two of training. */
+bool recommender_prepare_head(struct recommender_user *user, const struct model *model,
+                              const struct recommender_event *events, size_t count, int64_t now_ms, float *state,
+                              struct arena *arena);
+
 /* The same for examples ("similar to these"): events without order or time, and without a sequence. */
 bool recommender_prepare_examples(struct recommender_user *user, const struct model *model,
                                   const struct recommender_event *examples, size_t count, struct arena *arena);

@@ -1,77 +1,254 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "models/sequence.h"
 
+#include "models/attention.h"
 #include "models/layers.h"
 #include "models/matrix.h"
 
-#include <math.h>
 #include <string.h>
 
-#define MASKED (-1e30f)
-
-/* The bias of row i on event j: how many steps and how long ago, and what it was. Row i looks back from the time of the event it predicts. */
-static float bias(const struct model *model, int block, size_t head, const struct sequence *s, size_t i, size_t j)
+/* Σ over histories of rows × L², for arrays of one matrix per history */
+static size_t pair_count(const struct sequences *s)
 {
-    size_t B = (size_t)model->architecture.behaviour_count;
-    size_t steps = i - j < ARCHITECTURE_POSITIONS ? i - j : ARCHITECTURE_POSITIONS - 1;
-    int64_t from_ms = i + 1 < s->length ? s->ts_ms[i + 1] : s->now_ms;
-    size_t bucket = (size_t)model_time_bucket(from_ms - s->ts_ms[j]);
-    float sum = model->weights.block[block].position[head * ARCHITECTURE_POSITIONS + steps] +
-                model->weights.block[block].time[head * ARCHITECTURE_TIME_BUCKETS + bucket];
-    if (s->behaviour[j] >= 0)
-        sum += model->weights.block[block].behaviour_bias[head * B + (size_t)s->behaviour[j]];
-    return sum;
+    size_t pairs = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        size_t length = s->start[i + 1] - s->start[i];
+        pairs += length * length;
+    }
+    return pairs;
 }
 
-/* y (L, d): concatenated heads of softmax(QKᵀ/√dh + bias) V; qkv (L, 3d); scores (L, L) */
-static void attend(float *y, const float *qkv, float *scores, const struct model *model, int block,
-                   const struct sequence *s)
+/* factors of dropout, 0 or 1 / (1 - rate); 16 random bits each */
+static float *dropout_factors(size_t count, float rate, const struct sequence_dropout *dropout, struct arena *arena)
 {
-    size_t d = (size_t)model->architecture.width, heads = (size_t)model->architecture.heads, width = d / heads;
-    size_t L = s->length;
-    float scale = 1.0f / sqrtf((float)width);
-    for (size_t h = 0; h < heads; h++) {
-        matrix_multiply_transposed(scores, qkv + h * width, 3 * d, qkv + d + h * width, 3 * d, L, L, width);
-        for (size_t i = 0; i < L; i++)
-            for (size_t j = 0; j < L; j++)
-                scores[i * L + j] = j <= i ? scores[i * L + j] * scale + bias(model, block, h, s, i, j) : MASKED;
-        layer_softmax(scores, L, L);
-        for (size_t i = 0; i < L; i++) {
-            float *out = y + i * d + h * width;
-            memset(out, 0, width * sizeof *out);
-            for (size_t j = 0; j <= i; j++) {
-                const float *v = qkv + j * 3 * d + 2 * d + h * width;
-                for (size_t k = 0; k < width; k++)
-                    out[k] += scores[i * L + j] * v[k];
-            }
-        }
+    float *factor = arena_floats(arena, count), kept = 1.0f / (1.0f - rate);
+    uint32_t threshold = (uint32_t)(rate * 65536.0f);
+    for (size_t i = 0; factor != NULL && i < count; i += 4) {
+        uint64_t bits = random_u64(dropout->random);
+        for (size_t j = i; j < i + 4 && j < count; j++, bits >>= 16)
+            factor[j] = (bits & 0xffff) < threshold ? 0 : kept;
+    }
+    return factor;
+}
+
+static void multiply(float *x, const float *factor, size_t count)
+{
+    for (size_t i = 0; factor != NULL && i < count; i++)
+        x[i] *= factor[i];
+}
+
+/* everything of the tape that has a fixed size */
+static bool reserve(struct sequence_tape *tape, const struct architecture *a, const struct sequences *s,
+                    const struct sequence_dropout *dropout, struct arena *arena)
+{
+    size_t T = tape->tokens, d = (size_t)a->width, f = (size_t)a->feedforward, pairs = pair_count(s);
+    bool ok = (tape->bucket = arena_alloc(arena, pairs)) != NULL && (tape->last = arena_floats(arena, T * d)) != NULL;
+    bool drop = dropout != NULL && dropout->rate > 0, drop_weights = dropout != NULL && dropout->attention_rate > 0;
+    if (drop)
+        ok = ok && (tape->dropped_token = dropout_factors(T * d, dropout->rate, dropout, arena)) != NULL;
+    for (int b = 0; ok && b < a->blocks; b++) {
+        float **const wide[] = {&tape->block[b].x,        &tape->block[b].norm1, &tape->block[b].y,
+                                &tape->block[b].attended, &tape->block[b].gate1, &tape->block[b].middle,
+                                &tape->block[b].norm2,    &tape->block[b].fed,   &tape->block[b].gate2};
+        for (size_t i = 0; ok && i < sizeof wide / sizeof *wide; i++)
+            ok = (*wide[i] = arena_floats(arena, T * d)) != NULL;
+        ok = ok && (tape->block[b].qkv = arena_floats(arena, T * 3 * d)) != NULL &&
+             (tape->block[b].weight = arena_floats(arena, (size_t)a->heads * pairs)) != NULL &&
+             (tape->block[b].a = arena_floats(arena, T * f)) != NULL &&
+             (tape->block[b].b = arena_floats(arena, T * f)) != NULL &&
+             (tape->block[b].m = arena_floats(arena, T * f)) != NULL;
+        if (drop)
+            ok = ok && (tape->block[b].dropped1 = dropout_factors(T * d, dropout->rate, dropout, arena)) != NULL &&
+                 (tape->block[b].dropped2 = dropout_factors(T * d, dropout->rate, dropout, arena)) != NULL;
+        if (drop_weights)
+            ok = ok && (tape->block[b].kept =
+                            dropout_factors((size_t)a->heads * pairs, dropout->attention_rate, dropout, arena)) != NULL;
+    }
+    return ok;
+}
+
+struct history {
+    struct attention_events events;
+    size_t first; /* its first event */
+    size_t pairs; /* L² of the histories before it */
+};
+
+static struct history history_of(const struct sequences *s, const struct sequence_tape *tape, size_t index,
+                                 size_t pairs)
+{
+    size_t first = s->start[index], length = s->start[index + 1] - first;
+    return (struct history){{length, s->behaviour + first, tape->bucket + pairs}, first, pairs};
+}
+
+static void attend(float *y, const struct sequence_tape *tape, int b, const struct model *model,
+                   const struct sequences *s)
+{
+    const struct architecture *a = &model->architecture;
+    size_t d = (size_t)a->width, heads = (size_t)a->heads, pairs = 0;
+    struct attention_biases biases = {(size_t)a->behaviour_count, model->weights.block[b].position,
+                                      model->weights.block[b].time, model->weights.block[b].behaviour_bias};
+    for (size_t i = 0; i < s->count; i++) {
+        struct history h = history_of(s, tape, i, pairs);
+        float *kept = tape->block[b].kept == NULL ? NULL : tape->block[b].kept + heads * pairs;
+        attention_forward(y + h.first * d, tape->block[b].weight + heads * pairs, kept,
+                          tape->block[b].qkv + h.first * 3 * d, &biases, &h.events, heads, d);
+        pairs += h.events.length * h.events.length;
     }
 }
 
-bool sequence_forward(float *u, const struct model *model, const struct sequence *s, struct arena *arena)
+static void attend_backward(float *dqkv, const struct weights *gradient, const float *dy,
+                            const struct sequence_tape *tape, int b, const struct model *model,
+                            const struct sequences *s, float *scratch)
+{
+    const struct architecture *a = &model->architecture;
+    size_t d = (size_t)a->width, heads = (size_t)a->heads, pairs = 0;
+    struct attention_bias_gradients gradients = {gradient->block[b].position, gradient->block[b].time,
+                                                 gradient->block[b].behaviour_bias};
+    for (size_t i = 0; i < s->count; i++) {
+        struct history h = history_of(s, tape, i, pairs);
+        const float *kept = tape->block[b].kept == NULL ? NULL : tape->block[b].kept + heads * pairs;
+        attention_backward(dqkv + h.first * 3 * d, &gradients, dy + h.first * d, tape->block[b].weight + heads * pairs,
+                           kept, tape->block[b].qkv + h.first * 3 * d, &h.events, (size_t)a->behaviour_count, scratch,
+                           heads, d);
+        pairs += h.events.length * h.events.length;
+    }
+}
+
+static void fill_buckets(const struct sequence_tape *tape, const struct sequences *s)
+{
+    size_t pairs = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        size_t first = s->start[i], length = s->start[i + 1] - first;
+        attention_buckets(tape->bucket + pairs, s->ts_ms + first, s->next_ms + first, length);
+        pairs += length * length;
+    }
+}
+
+/* out = x + σ(gate)·attention, then + σ(gate)·SwiGLU */
+static void block_forward(float *out, const struct sequence_tape *tape, int b, const struct model *model,
+                          const struct sequences *s)
 {
     const struct weights *w = &model->weights;
-    size_t L = s->length, d = (size_t)model->architecture.width, f = (size_t)model->architecture.feedforward;
-    float *x = arena_floats(arena, L * d), *norm = arena_floats(arena, L * d), *qkv = arena_floats(arena, L * 3 * d);
-    float *y = arena_floats(arena, L * d), *out = arena_floats(arena, L * d), *scratch = arena_floats(arena, L * d);
-    float *scores = arena_floats(arena, L * L), *hidden = arena_floats(arena, 2 * L * f);
-    if (x == NULL || norm == NULL || qkv == NULL || y == NULL || out == NULL || scratch == NULL || scores == NULL ||
-        hidden == NULL)
+    size_t T = tape->tokens, d = (size_t)model->architecture.width, f = (size_t)model->architecture.feedforward;
+    layer_norm(tape->block[b].norm1, tape->block[b].x, w->block[b].norm1_scale, w->block[b].norm1_shift, T, d);
+    matrix_multiply(tape->block[b].qkv, tape->block[b].norm1, w->block[b].qkv, T, 3 * d, d);
+    attend(tape->block[b].y, tape, b, model, s);
+    matrix_multiply(tape->block[b].attended, tape->block[b].y, w->block[b].out, T, d, d);
+    multiply(tape->block[b].attended, tape->block[b].dropped1, T * d);
+    layer_gated_residual(tape->block[b].middle, tape->block[b].gate1, tape->block[b].x, tape->block[b].attended,
+                         w->block[b].gate1, w->block[b].gate1_bias, T, d);
+    layer_norm(tape->block[b].norm2, tape->block[b].middle, w->block[b].norm2_scale, w->block[b].norm2_shift, T, d);
+    layer_swiglu(tape->block[b].fed, tape->block[b].a, tape->block[b].b, tape->block[b].m, tape->block[b].norm2,
+                 w->block[b].up_gate, w->block[b].up, w->block[b].down, T, d, f);
+    multiply(tape->block[b].fed, tape->block[b].dropped2, T * d);
+    layer_gated_residual(out, tape->block[b].gate2, tape->block[b].middle, tape->block[b].fed, w->block[b].gate2,
+                         w->block[b].gate2_bias, T, d);
+}
+
+bool sequence_forward(float *u, struct sequence_tape *tape, const struct model *model, const struct sequences *s,
+                      const struct sequence_dropout *dropout, struct arena *arena)
+{
+    const struct weights *w = &model->weights;
+    size_t T = s->start[s->count], d = (size_t)model->architecture.width;
+    int blocks = model->architecture.blocks;
+    *tape = (struct sequence_tape){.tokens = T};
+    if (!reserve(tape, &model->architecture, s, dropout, arena))
         return false;
-    memcpy(x, s->token, L * d * sizeof *x);
-    for (size_t i = 0; i < L; i++)
+    fill_buckets(tape, s);
+    float *x = blocks > 0 ? tape->block[0].x : tape->last;
+    memcpy(x, s->token, T * d * sizeof *x);
+    for (size_t i = 0; i < T; i++)
         if (s->behaviour[i] >= 0)
             layer_add_bias(x + i * d, w->behaviour + (size_t)s->behaviour[i] * d, 1, d);
-    for (int b = 0; b < model->architecture.blocks; b++) {
-        layer_norm(norm, x, w->block[b].norm1_scale, w->block[b].norm1_shift, L, d);
-        matrix_multiply(qkv, norm, w->block[b].qkv, L, 3 * d, d);
-        attend(y, qkv, scores, model, b, s);
-        matrix_multiply(out, y, w->block[b].out, L, d, d);
-        layer_gated_residual(x, out, w->block[b].gate1, w->block[b].gate1_bias, scratch, L, d);
-        layer_norm(norm, x, w->block[b].norm2_scale, w->block[b].norm2_shift, L, d);
-        layer_swiglu(out, norm, w->block[b].up_gate, w->block[b].up, w->block[b].down, hidden, L, d, f);
-        layer_gated_residual(x, out, w->block[b].gate2, w->block[b].gate2_bias, scratch, L, d);
+    multiply(x, tape->dropped_token, T * d);
+    for (int b = 0; b < blocks; b++)
+        block_forward(b + 1 < blocks ? tape->block[b + 1].x : tape->last, tape, b, model, s);
+    layer_norm(u, tape->last, w->norm_scale, w->norm_shift, T, d);
+    return true;
+}
+
+/* Scratch of backward: gradients of one block's inner values. */
+struct backward {
+    float *wide[3]; /* (T, d) each */
+    float *dqkv;    /* (T, 3d) */
+    float *swiglu;  /* (3, T, f) */
+    float *pairs;   /* (longest, longest) */
+};
+
+static bool reserve_backward(struct backward *scratch, const struct architecture *a, const struct sequences *s,
+                             struct arena *arena)
+{
+    size_t T = s->start[s->count], d = (size_t)a->width, longest = 0;
+    for (size_t i = 0; i < s->count; i++)
+        longest = s->start[i + 1] - s->start[i] > longest ? s->start[i + 1] - s->start[i] : longest;
+    for (int i = 0; i < 3; i++)
+        if ((scratch->wide[i] = arena_floats(arena, T * d)) == NULL)
+            return false;
+    scratch->dqkv = arena_floats(arena, T * 3 * d);
+    scratch->swiglu = arena_floats(arena, 3 * T * (size_t)a->feedforward);
+    scratch->pairs = arena_floats(arena, longest * longest);
+    return scratch->dqkv != NULL && scratch->swiglu != NULL && scratch->pairs != NULL;
+}
+
+/* dx (T, d) is written from dout (T, d), which is overwritten */
+static void block_backward(float *dx, float *dout, const struct weights *g, const struct sequence_tape *tape, int b,
+                           const struct model *model, const struct sequences *s, const struct backward *scratch)
+{
+    const struct weights *w = &model->weights;
+    size_t T = tape->tokens, d = (size_t)model->architecture.width, f = (size_t)model->architecture.feedforward;
+    size_t bytes = T * d * sizeof(float);
+    float *dmiddle = scratch->wide[0], *dfed = scratch->wide[1], *dnorm = scratch->wide[2];
+    memset(dmiddle, 0, bytes);
+    memset(dfed, 0, bytes);
+    layer_gated_residual_backward(dmiddle, dfed, g->block[b].gate2, g->block[b].gate2_bias, dout, tape->block[b].gate2,
+                                  tape->block[b].middle, tape->block[b].fed, w->block[b].gate2, dnorm, T, d);
+    multiply(dfed, tape->block[b].dropped2, T * d);
+    memset(dnorm, 0, bytes);
+    layer_swiglu_backward(dnorm, g->block[b].up_gate, g->block[b].up, g->block[b].down, dfed, tape->block[b].a,
+                          tape->block[b].b, tape->block[b].m, tape->block[b].norm2, w->block[b].up_gate, w->block[b].up,
+                          w->block[b].down, scratch->swiglu, T, d, f);
+    layer_norm_backward(dmiddle, g->block[b].norm2_scale, g->block[b].norm2_shift, dnorm, tape->block[b].middle,
+                        w->block[b].norm2_scale, T, d);
+    float *dattended = dfed, *dy = dout;
+    memset(dx, 0, bytes);
+    memset(dattended, 0, bytes);
+    layer_gated_residual_backward(dx, dattended, g->block[b].gate1, g->block[b].gate1_bias, dmiddle,
+                                  tape->block[b].gate1, tape->block[b].x, tape->block[b].attended, w->block[b].gate1,
+                                  dnorm, T, d);
+    multiply(dattended, tape->block[b].dropped1, T * d);
+    matrix_weight_gradient(g->block[b].out, tape->block[b].y, dattended, T, d, d);
+    memset(dy, 0, bytes);
+    matrix_input_gradient(dy, dattended, w->block[b].out, T, d, d);
+    attend_backward(scratch->dqkv, g, dy, tape, b, model, s, scratch->pairs);
+    matrix_weight_gradient(g->block[b].qkv, tape->block[b].norm1, scratch->dqkv, T, 3 * d, d);
+    memset(dnorm, 0, bytes);
+    matrix_input_gradient(dnorm, scratch->dqkv, w->block[b].qkv, T, 3 * d, d);
+    layer_norm_backward(dx, g->block[b].norm1_scale, g->block[b].norm1_shift, dnorm, tape->block[b].x,
+                        w->block[b].norm1_scale, T, d);
+}
+
+bool sequence_backward(float *dtoken, const struct weights *g, const float *du, const struct sequence_tape *tape,
+                       const struct model *model, const struct sequences *s, struct arena *arena)
+{
+    size_t T = tape->tokens, d = (size_t)model->architecture.width;
+    struct backward scratch;
+    float *dout = arena_floats(arena, T * d), *dx = arena_floats(arena, T * d);
+    if (dout == NULL || dx == NULL || !reserve_backward(&scratch, &model->architecture, s, arena))
+        return false;
+    memset(dx, 0, T * d * sizeof *dx);
+    layer_norm_backward(dx, g->norm_scale, g->norm_shift, du, tape->last, model->weights.norm_scale, T, d);
+    for (int b = model->architecture.blocks; b-- > 0;) {
+        float *swap = dout;
+        dout = dx;
+        dx = swap;
+        block_backward(dx, dout, g, tape, b, model, s, &scratch);
     }
-    layer_norm(u, x + (L - 1) * d, w->norm_scale, w->norm_shift, 1, d);
+    multiply(dx, tape->dropped_token, T * d);
+    for (size_t i = 0; i < T; i++) {
+        for (size_t j = 0; j < d; j++)
+            dtoken[i * d + j] += dx[i * d + j];
+        if (s->behaviour[i] >= 0)
+            layer_add_bias_backward(g->behaviour + (size_t)s->behaviour[i] * d, dx + i * d, 1, d);
+    }
     return true;
 }

@@ -65,7 +65,16 @@ void random_items_close(struct random_items *items);
 /* Where the items of a shop are encoded; `count` rows from 0. */
 void random_items_encode(const struct random_items *items, const struct model *model, struct encoder_rows *rows);
 
-/* u (width) of a history, as models/sequence.h says. */
+/* One history, oldest first; every row looks back from the next event, the last from now_ms. */
+struct sequence {
+    size_t length;        /* >= 1 */
+    const float *token;   /* (length, width) */
+    const int *behaviour; /* (length): index in the architecture, or -1 */
+    const int64_t *ts_ms; /* (length), ascending */
+    int64_t now_ms;
+};
+
+/* u (width) of a history after its last event, as models/sequence.h says. */
 void random_model_state(double *u, const struct model *model, const struct sequence *sequence);
 
 /* ⌊ln(max(1, seconds)) / 0.301⌋, in double. */

@@ -229,6 +229,175 @@ Test(kernels, additive_is_a_sum_of_tanh)
     }
 }
 
+/* ---- the kernels of training. Each set, each length; one more number behind each array must stay. */
+
+enum { GUARD = 77 };
+
+/* `length` numbers and the guard */
+static float *guarded(size_t length, float deviation, struct random *rng)
+{
+    float *x = random_model_alloc(length + 1, sizeof *x);
+    for (size_t i = 0; i < length; i++)
+        x[i] = deviation * random_normal(rng);
+    x[length] = GUARD;
+    return x;
+}
+
+static void check_near(const struct kernels *set, const char *what, const float *got, const double *wanted, size_t n,
+                       double relative, double absolute)
+{
+    for (size_t i = 0; i < n; i++)
+        cr_assert_lt(fabs((double)got[i] - wanted[i]), relative * fabs(wanted[i]) + absolute,
+                     "%s, %s, %zu of %zu: %.8g, wanted %.8g", set->name, what, i, n, (double)got[i], wanted[i]);
+    cr_assert_eq(got[n], GUARD, "%s, %s: written past %zu", set->name, what, n);
+}
+
+/* `one` for every set and length that there is */
+static void with_all_sets(void (*one)(const struct kernels *set, size_t n, struct random *rng))
+{
+    struct random rng;
+    random_init(&rng, 5);
+    for (int s = 0; s < SETS; s++) {
+        const struct kernels *set = force(set_names[s]);
+        for (size_t i = 0; set != NULL && i < LENGTHS; i++)
+            one(set, lengths[i], &rng);
+    }
+}
+
+static void check_softmax(const struct kernels *set, size_t n, struct random *rng)
+{
+    static const float shifts[] = {0, 1000, -1000};
+    double wanted[LENGTH_MOST];
+    for (size_t s = 0; n > 0 && s < 3; s++) {
+        float *x = guarded(n, 4, rng);
+        double most = -INFINITY, sum = 0;
+        for (size_t i = 0; i < n; i++) {
+            x[i] = i % 5 == 2 ? -KERNELS_MASKED : x[i] + shifts[s];
+            most = fmax(most, (double)x[i]);
+        }
+        for (size_t i = 0; i < n; i++)
+            sum += wanted[i] = exp((double)x[i] - most);
+        for (size_t i = 0; i < n; i++)
+            wanted[i] /= sum;
+        double got = (double)set->softmax(x, n);
+        check_near(set, "softmax", x, wanted, n, 1e-5, 1e-35); /* what is masked is next to nothing */
+        cr_assert_lt(fabs(got - most - log(sum)), 1e-5 + 2e-7 * fabs(most), "%s, %zu: log of the sum %.8g, wanted %.8g",
+                     set->name, n, got, most + log(sum));
+        free(x);
+    }
+}
+
+static double exact_sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+static void check_curves(const struct kernels *set, size_t n, struct random *rng)
+{
+    double sigmoid[LENGTH_MOST], hyperbolic[LENGTH_MOST];
+    float *x = guarded(n, 3, rng), *y = guarded(n, 3, rng);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = i % 19 == 3 ? 200 : i % 23 == 4 ? -200 : x[i]; /* where e^x would overflow */
+        y[i] = i % 19 == 3 ? 200 : i % 23 == 4 ? -200 : y[i];
+        sigmoid[i] = exact_sigmoid((double)x[i]);
+        hyperbolic[i] = tanh((double)y[i]);
+    }
+    set->sigmoid(x, n);
+    set->tanh(y, n);
+    check_near(set, "sigmoid", x, sigmoid, n, 5e-6, 1e-30);
+    check_near(set, "tanh", y, hyperbolic, n, 0, 3e-6);
+    free(x);
+    free(y);
+}
+
+static void check_silu(const struct kernels *set, size_t n, struct random *rng)
+{
+    double wanted[LENGTH_MOST], da[LENGTH_MOST], db[LENGTH_MOST];
+    float *a = guarded(n, 3, rng), *b = guarded(n, 1, rng), *dout = guarded(n, 1, rng);
+    float *out = guarded(n, 1, rng), *got_da = guarded(n, 1, rng), *got_db = guarded(n, 1, rng);
+    for (size_t i = 0; i < n; i++) {
+        a[i] = i % 19 == 3 ? 100 : i % 23 == 4 ? -100 : a[i];
+        double x = (double)a[i], s = exact_sigmoid(x);
+        wanted[i] = x * s * (double)b[i];
+        db[i] = (double)dout[i] * x * s;
+        da[i] = (double)dout[i] * (double)b[i] * (s + x * s * (1 - s));
+    }
+    set->silu(out, a, b, n);
+    set->silu_gradient(got_da, got_db, dout, a, b, n);
+    check_near(set, "SiLU", out, wanted, n, 1e-5, 1e-30);
+    check_near(set, "da of SiLU", got_da, da, n, 1e-5, 2e-5);
+    check_near(set, "db of SiLU", got_db, db, n, 1e-5, 1e-30);
+    memcpy(out, b, n * sizeof *out);
+    set->silu(out, a, out, n);
+    set->silu_gradient(dout, b, dout, a, b, n);
+    check_near(set, "SiLU in place", out, wanted, n, 1e-5, 1e-30);
+    check_near(set, "da of SiLU in place", dout, da, n, 1e-5, 2e-5);
+    check_near(set, "db of SiLU in place", b, db, n, 1e-5, 1e-30);
+    free(a), free(b), free(dout), free(out), free(got_da), free(got_db);
+}
+
+static void check_norm(const struct kernels *set, size_t d, struct random *rng)
+{
+    double wanted[LENGTH_MOST], dx[LENGTH_MOST], dscale[LENGTH_MOST], dshift[LENGTH_MOST];
+    double mean = 0, variance = 0, g = 0, gx = 0;
+    float *x = guarded(d, 2, rng), *scale = guarded(d, 1, rng), *shift = guarded(d, 1, rng), *out = guarded(d, 1, rng);
+    float *dout = guarded(d, 1, rng), *got[3] = {guarded(d, 1, rng), guarded(d, 1, rng), guarded(d, 1, rng)};
+    for (size_t i = 0; i < d; i++)
+        mean += (double)x[i] / (double)d;
+    for (size_t i = 0; i < d; i++)
+        variance += pow((double)x[i] - mean, 2) / (double)d;
+    for (size_t i = 0; i < d; i++) {
+        double hat = ((double)x[i] - mean) / sqrt(variance + 1e-5), dhat = (double)dout[i] * (double)scale[i];
+        wanted[i] = hat * (double)scale[i] + (double)shift[i];
+        dscale[i] = (double)got[1][i] + (double)dout[i] * hat; /* they add to what is there */
+        dshift[i] = (double)got[2][i] + (double)dout[i];
+        g += dhat / (double)d;
+        gx += dhat * hat / (double)d;
+    }
+    for (size_t i = 0; i < d; i++) {
+        double deviation = sqrt(variance + 1e-5), hat = ((double)x[i] - mean) / deviation;
+        dx[i] = (double)got[0][i] + ((double)dout[i] * (double)scale[i] - g - hat * gx) / deviation;
+    }
+    if (d > 0) {
+        set->norm(out, x, scale, shift, d);
+        check_near(set, "norm", out, wanted, d, 1e-5, 2e-5);
+        set->norm_gradient(got[0], got[1], got[2], dout, x, scale, d);
+        /* a row that is almost constant is divided by almost nothing */
+        check_near(set, "dx of norm", got[0], dx, d, 1e-5, 2e-5 + 1e-6 / (variance + 1e-5));
+        check_near(set, "dscale of norm", got[1], dscale, d, 1e-5, 2e-5);
+        check_near(set, "dshift of norm", got[2], dshift, d, 1e-5, 2e-5);
+    }
+    free(x), free(scale), free(shift), free(out), free(dout), free(got[0]), free(got[1]), free(got[2]);
+}
+
+static void check_adam(const struct kernels *set, size_t n, struct random *rng)
+{
+    const double clip = .5, rate = .125, decay = .0625, beta1 = .75, beta2 = .875, epsilon = .0078125; /* exact */
+    double xs[LENGTH_MOST], ms[LENGTH_MOST], vs[LENGTH_MOST];
+    float *x = guarded(n, 1, rng), *m = guarded(n, 1, rng), *v = guarded(n, 1, rng), *g = guarded(n, 2, rng);
+    for (size_t i = 0; i < n; i++) {
+        v[i] = i % 7 == 2 ? 0 : v[i] * v[i];
+        g[i] = i % 7 == 2 ? 0 : g[i]; /* nothing there but epsilon */
+        double gradient = (double)g[i] * clip;
+        ms[i] = beta1 * (double)m[i] + (1 - beta1) * gradient;
+        vs[i] = beta2 * (double)v[i] + (1 - beta2) * gradient * gradient;
+        xs[i] = (double)x[i] - rate * ms[i] / (sqrt(vs[i]) + epsilon) - decay * (double)x[i];
+    }
+    set->adam(x, m, v, g, n, (float)clip, (float)rate, (float)decay, (float)beta1, (float)beta2, (float)epsilon);
+    check_near(set, "x of Adam", x, xs, n, 1e-5, 1e-5);
+    check_near(set, "m of Adam", m, ms, n, 1e-6, 1e-6);
+    check_near(set, "v of Adam", v, vs, n, 1e-6, 1e-6);
+    free(x), free(m), free(v), free(g);
+}
+
+Test(kernels, those_of_training_are_their_formulas)
+{
+    static void (*const checks[])(const struct kernels *set, size_t n, struct random *rng) = {
+        check_softmax, check_curves, check_silu, check_norm, check_adam};
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
+        with_all_sets(checks[i]);
+}
+
 Test(kernels, the_best_set_is_chosen_and_a_name_forces_one)
 {
     unsetenv("RECSYSD_KERNELS");

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "models/head.h"
+
+#include "models/matrix.h"
+#include "models/recommender_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MASKED (-1e30f)
+
+/* One query at work. */
+struct work {
+    const struct weights *gradient;
+    const struct model *model;
+    const struct head_items *items;
+    const struct head_query *query;
+    struct recommender_user user;
+    struct cooccurrence *cooccurrence;
+    float *score;
+    float *weight;  /* (2, length): softmax of one row, its gradient */
+    float *sorted;  /* (length) */
+    int *behaviour; /* (length) */
+    size_t *bucket; /* (length) */
+};
+
+static size_t age_of(const struct work *w, size_t l)
+{
+    size_t age = w->user.length - 1 - l;
+    return age < ARCHITECTURE_POSITIONS ? age : ARCHITECTURE_POSITIONS - 1;
+}
+
+/* softmax over the history of one candidate's picks; all zero where every event is masked */
+static void attend(const struct work *w, const struct recommender_pass *pass, int similarity, size_t c, float *weight)
+{
+    const struct similarity *s = &w->model->architecture.similarities[similarity];
+    size_t L = w->user.length;
+    const float *pick = pass->pick[similarity] + c * L, *bias = w->user.bias[similarity];
+    float sharpness = w->model->weights.similarity[similarity].sharpness[pass->head];
+    for (size_t l = 0; l < L; l++)
+        weight[l] = pick[l] * sharpness + bias[l];
+    if (s->hard > 0)
+        recommender_harden(weight, L, (size_t)s->hard, w->sorted);
+    float most = MASKED;
+    for (size_t l = 0; l < L; l++)
+        most = fmaxf(most, weight[l]);
+    if (most < 0.5f * MASKED)
+        memset(weight, 0, L * sizeof *weight);
+    else
+        pass->kernels->softmax(weight, L);
+}
+
+/* Σ_l weight · value · judge */
+static float judged(const struct work *w, const float *weight, const float *judge)
+{
+    float sum = 0;
+    for (size_t l = 0; l < w->user.length; l++)
+        sum += weight[l] * w->user.value[l] * judge[l];
+    return sum;
+}
+
+/* the gradient of one pick's logits to what they are made of */
+static void logit_gradients(const struct work *w, const struct recommender_pass *pass, int similarity, size_t c,
+                            const float *dlogit)
+{
+    const struct architecture *a = &w->model->architecture;
+    const struct weights *g = w->gradient;
+    size_t L = w->user.length;
+    const float *pick = pass->pick[similarity] + c * L;
+    float dsharpness = 0;
+    for (size_t l = 0; l < L; l++) {
+        dsharpness += dlogit[l] * pick[l];
+        g->similarity[similarity].position[age_of(w, l)] += dlogit[l];
+        g->similarity[similarity].time[w->bucket[l]] += dlogit[l];
+        if (w->behaviour[l] >= 0)
+            g->similarity[similarity].behaviour[w->behaviour[l]] += dlogit[l];
+    }
+    g->similarity[similarity].sharpness[pass->head] += dsharpness;
+    if (a->similarities[similarity].kind != ATTENTION_ADDITIVE)
+        return;
+    const struct similarity *s = &a->similarities[similarity];
+    size_t r = (size_t)a->views[s->candidate_view].components, width = r / (size_t)s->heads;
+    size_t offset = (size_t)pass->head * width;
+    const float *q = pass->block->rows->role[s->candidate_view][ROLE_QUERY] + (pass->block->first + c) * r + offset;
+    float sharpness = w->model->weights.similarity[similarity].sharpness[pass->head];
+    for (size_t l = 0; l < L; l++)
+        for (size_t i = 0; i < width; i++)
+            g->similarity[similarity].additive[i] +=
+                dlogit[l] * sharpness * tanhf(q[i] + w->user.key[similarity][l * r + offset + i]);
+}
+
+static float stream_weight(const struct work *w, int stream, float log_popularity)
+{
+    return w->model->weights.stream[stream] + w->model->weights.stream_count[stream] * log_popularity;
+}
+
+/* everything of one candidate that one similarity picks for: forward adds to the score, backward takes dscore from there */
+static void pick_streams(struct work *w, const struct recommender_pass *pass, int similarity, size_t c, bool backward)
+{
+    const struct architecture *a = &w->model->architecture;
+    size_t L = w->user.length, item = pass->block->first + c;
+    float *weight = w->weight, *dweight = w->weight + L, dscore = w->score[item], sum = 0;
+    float log_popularity = item < w->items->counts->item_capacity ? w->items->counts->log_popularity[item] : 0;
+    if (dscore == (backward ? 0 : MASKED))
+        return;
+    attend(w, pass, similarity, c, weight);
+    if (backward)
+        memset(dweight, 0, L * sizeof *dweight);
+    for (int i = 0; i < a->stream_count; i++) {
+        if (a->streams[i].pick != similarity)
+            continue;
+        const float *judge = pass->judge[a->streams[i].judge] + c * L;
+        float gamma = stream_weight(w, i, log_popularity);
+        if (!backward) {
+            w->score[item] += gamma * judged(w, weight, judge);
+            continue;
+        }
+        float out = judged(w, weight, judge);
+        w->gradient->stream[i] += dscore * out;
+        w->gradient->stream_count[i] += dscore * out * log_popularity;
+        for (size_t l = 0; l < L; l++) {
+            dweight[l] += dscore * gamma * w->user.value[l] * judge[l];
+            if (w->behaviour[l] >= 0)
+                w->gradient->value[w->behaviour[l]] += dscore * gamma * weight[l] * judge[l];
+        }
+    }
+    if (!backward)
+        return;
+    for (size_t l = 0; l < L; l++)
+        sum += weight[l] * dweight[l];
+    for (size_t l = 0; l < L; l++)
+        dweight[l] = weight[l] * (dweight[l] - sum);
+    logit_gradients(w, pass, similarity, c, dweight);
+}
+
+static void run_streams(struct work *w, const struct recommender_block *block, bool backward)
+{
+    const struct architecture *a = &w->model->architecture;
+    struct recommender_pass pass = {.user = &w->user, .block = block, .kernels = kernels()};
+    int heads = 0;
+    for (int i = 0; i < a->similarity_count; i++)
+        heads = a->similarities[i].heads > heads ? a->similarities[i].heads : heads;
+    for (pass.head = 0; pass.head < heads && w->user.length > 0; pass.head++) {
+        recommender_compare(&pass);
+        for (int i = 0; i < a->similarity_count; i++)
+            if (pass.head < a->similarities[i].heads && recommender_picks(a, i))
+                for (size_t c = 0; c < block->count; c++)
+                    pick_streams(w, &pass, i, c, backward);
+    }
+}
+
+/* sequence and prior */
+static void run_plain(struct work *w, const struct recommender_block *block, bool backward)
+{
+    const struct weights *m = &w->model->weights;
+    size_t d = (size_t)w->model->architecture.width;
+    for (size_t item = block->first; item < block->first + block->count; item++) {
+        float log_popularity = item < w->items->counts->item_capacity ? w->items->counts->log_popularity[item] : 0;
+        float recent = log1pf(counts_recent(w->items->counts, (uint32_t)item, w->query->now_ms));
+        float sequence = w->user.state == NULL ? 0 : matrix_dot(w->user.state, block->rows->output + item * d, d);
+        float *score = &w->score[item];
+        if (!backward && *score != MASKED)
+            *score += (w->user.state == NULL ? 0 : *m->sequence_scale * sequence) + *m->popularity * log_popularity +
+                      *m->recent * recent;
+        if (backward) {
+            if (w->user.state != NULL)
+                *w->gradient->sequence_scale += *score * sequence;
+            *w->gradient->popularity += *score * log_popularity;
+            *w->gradient->recent += *score * recent;
+        }
+    }
+}
+
+/* w Σ_l decay^age value log(1 + P / ε), event by event */
+static void run_cooccurrence(struct work *w)
+{
+    const struct weights *m = &w->model->weights, *g = w->gradient;
+    float factor = 1, before = 0; /* decay^age and its derivative by decay */
+    size_t length = w->user.length;
+    for (size_t age = 0; age < length && factor >= 0.003f; age++) {
+        const struct recommender_event *event = &w->query->events[w->query->count - 1 - age];
+        size_t count;
+        const struct counts_entry *row = counts_row(w->items->counts, event->item_id, &count);
+        float sum = 0, dsum = 0, value = recommender_value(w->model, event);
+        for (size_t i = 0; i < count; i++) {
+            float p = row[i].probability, dscore = w->score[row[i].item_id];
+            sum += dscore * log1pf(p / *m->epsilon);
+            dsum -= dscore * p / (*m->epsilon * (*m->epsilon + p));
+        }
+        *g->cooccurrence += factor * value * sum;
+        *g->epsilon += *m->cooccurrence * factor * value * dsum;
+        *g->decay += *m->cooccurrence * before * value * sum;
+        if (event->behaviour >= 0)
+            g->value[event->behaviour] += *m->cooccurrence * factor * sum;
+        before = before * *m->decay + factor;
+        factor *= *m->decay;
+    }
+}
+
+static bool prepare(struct work *w, struct arena *arena)
+{
+    const struct weights *m = &w->model->weights;
+    size_t most = (size_t)w->model->architecture.history;
+    size_t L = w->query->count < most ? w->query->count : most;
+    const struct recommender_event *events = w->query->events + w->query->count - L;
+    struct cooccurrence_event *newest_first = arena_alloc(arena, (L + 1) * sizeof *newest_first);
+    w->weight = arena_floats(arena, 2 * L + 1);
+    w->sorted = arena_floats(arena, L + 1);
+    w->behaviour = arena_alloc(arena, (L + 1) * sizeof *w->behaviour);
+    w->bucket = arena_alloc(arena, (L + 1) * sizeof *w->bucket);
+    if (newest_first == NULL || w->weight == NULL || w->sorted == NULL || w->behaviour == NULL || w->bucket == NULL)
+        return false;
+    for (size_t l = 0; l < L; l++) {
+        newest_first[L - 1 - l] =
+            (struct cooccurrence_event){events[l].item_id, recommender_value(w->model, &events[l])};
+        w->behaviour[l] = events[l].behaviour;
+        w->bucket[l] = (size_t)model_time_bucket(w->query->now_ms - events[l].ts_ms);
+    }
+    return cooccurrence_compute(w->cooccurrence, w->items->counts, newest_first, L, *m->cooccurrence, *m->epsilon,
+                                *m->decay) &&
+           recommender_prepare_head(&w->user, w->model, w->query->events, w->query->count, w->query->now_ms,
+                                    w->query->state, arena);
+}
+
+/* the items that compete start from their co-occurrence, the others are out */
+static void start_scores(struct work *w, const struct head_sample *sample)
+{
+    for (size_t i = 0; i < w->items->count; i++)
+        w->score[i] = sample == NULL ? cooccurrence_term(w->cooccurrence, (uint32_t)i) : MASKED;
+    for (size_t b = 0; sample != NULL && b < sample->count; b++)
+        for (size_t i = (size_t)sample->block[b] * RECOMMENDER_BLOCK;
+             i < w->items->count && i < ((size_t)sample->block[b] + 1) * RECOMMENDER_BLOCK; i++)
+            w->score[i] = cooccurrence_term(w->cooccurrence, (uint32_t)i);
+    for (size_t i = 0; i < w->query->hidden_count; i++)
+        if (w->query->hidden[i] != w->query->target)
+            w->score[w->query->hidden[i]] = MASKED;
+}
+
+static void run_blocks(struct work *w, const struct head_sample *sample, bool backward)
+{
+    size_t blocks = sample != NULL ? sample->count : (w->items->count + RECOMMENDER_BLOCK - 1) / RECOMMENDER_BLOCK;
+    for (size_t b = 0; b < blocks; b++) {
+        size_t first = (sample != NULL ? sample->block[b] : b) * RECOMMENDER_BLOCK, left = w->items->count - first;
+        struct recommender_block block = {w->items->rows, first, left < RECOMMENDER_BLOCK ? left : RECOMMENDER_BLOCK,
+                                          w->items->item_ids + first};
+        run_streams(w, &block, backward);
+        run_plain(w, &block, backward);
+    }
+}
+
+double head_gradient(const struct weights *gradient, const struct model *model, const struct head_items *items,
+                     const struct head_sample *sample, const struct head_query *query, float scale, float *score,
+                     struct cooccurrence *cooccurrence, struct arena *arena)
+{
+    struct arena_mark mark = arena_mark(arena);
+    struct work w = {.gradient = gradient,
+                     .model = model,
+                     .items = items,
+                     .query = query,
+                     .cooccurrence = cooccurrence,
+                     .score = score};
+    double loss = -1;
+    if (prepare(&w, arena)) {
+        start_scores(&w, sample);
+        run_blocks(&w, sample, false);
+        float of_target = score[query->target];
+        loss = (double)(kernels()->softmax(score, items->count) - of_target);
+        if (gradient != NULL) {
+            score[query->target] -= 1;
+            for (size_t i = 0; i < items->count; i++)
+                score[i] = fabsf(score[i]) < 1e-12f ? 0 : score[i] * scale;
+            run_blocks(&w, sample, true);
+            run_cooccurrence(&w);
+        }
+    }
+    arena_rewind(arena, mark);
+    return loss;
+}
