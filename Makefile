@@ -7,6 +7,7 @@
 #   make lint         layers, format, clang-tidy, cppcheck, shellcheck, man pages
 #   make stress       the thread tests under TSan
 #   make fuzz         every fuzz target for FUZZ_SECONDS (default 10)
+#   make quality      train and evaluate every variant on public sets; hours (tests/tests.mk says how to choose)
 #   make install      into PREFIX (/usr/local)
 
 BUILD ?= release
@@ -47,14 +48,18 @@ package_cflags = $(shell pkg-config --cflags $(packages) | sed 's/-I\//-isystem 
 LIBS = $(shell pkg-config --libs $(packages)) -lunistring -lJudy -lm -pthread
 
 # ---- what is built of what. A folder is a layer is a library; a program is the .c file of its name.
-proto_objects := $(patsubst %.c,$(out)/%.o,$(wildcard proto/*.c)) $(out)/gen/recsys.pb-c.o
+protos := $(patsubst proto/%.proto,%,$(wildcard proto/*.proto))
+proto_sources := $(protos:%=$(gen)/proto/%.pb-c.c)
+proto_headers := $(proto_sources:.c=.h)
+proto_generated := $(protos:%=$(out)/gen/%.pb-c.o)
+proto_objects := $(patsubst %.c,$(out)/%.o,$(wildcard proto/*.c)) $(proto_generated)
 kernel_sets := plain avx2 avx512
 models_objects := $(patsubst %.c,$(out)/%.o,$(filter-out models/kernels_isa.c,$(wildcard models/*.c))) \
                   $(kernel_sets:%=$(out)/models/kernels_%.o)
 storage_objects := $(patsubst %.c,$(out)/%.o,$(wildcard storage/*.c storage/sqlite/*.c))
 programs := recsysd recsysctl recsys-rescore recsys-train
 program_sources := $(programs:%=daemon/%.c)
-ctl_objects := $(patsubst %.c,$(out)/%.o,$(wildcard daemon/ctl_*.c) daemon/npy.c daemon/atomic_file.c daemon/timestamp.c)
+ctl_objects := $(patsubst %.c,$(out)/%.o,$(wildcard daemon/ctl_*.c) daemon/npy.c daemon/atomic_file.c daemon/progress.c daemon/timestamp.c)
 daemon_objects := $(patsubst %.c,$(out)/%.o,$(filter-out $(program_sources) $(wildcard daemon/ctl_*.c) daemon/npy.c daemon/atomic_file.c,$(wildcard daemon/*.c)))
 layers := $(out)/libdaemon.a $(out)/libstorage.a $(out)/libmodels.a $(out)/libproto.a
 
@@ -75,15 +80,15 @@ $(layers):
 	@rm -f $@
 	ar rcs $@ $^
 
-$(gen)/proto/recsys.pb-c.c: proto/recsys.proto
+$(proto_sources): $(gen)/proto/%.pb-c.c: proto/%.proto
 	@mkdir -p $(gen)
 	protoc-c --c_out=$(gen) $<
-$(gen)/proto/recsys.pb-c.h: $(gen)/proto/recsys.pb-c.c ;
-$(out)/gen/recsys.pb-c.o: $(gen)/proto/recsys.pb-c.c
+$(proto_headers): %.h: %.c ;
+$(proto_generated): $(out)/gen/%.o: $(gen)/proto/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_all) -w -c -o $@ $<
 
-$(out)/%.o: %.c | $(gen)/proto/recsys.pb-c.h
+$(out)/%.o: %.c | $(proto_headers)
 	@mkdir -p $(@D)
 	$(say) CC $<
 	$(CC) $(CFLAGS_all) -MMD -MP -c -o $@ $<
@@ -124,7 +129,7 @@ lint: layers compile_commands
 	    --suppress=unknownMacro --suppress=readdirCalled --suppress=uninitvar --suppress=uninitStructMember -I. -DPROTOBUF_C_VERSION_NUMBER=1004001 --library=posix -D_GNU_SOURCE -j2 daemon models storage proto
 	printf "%s\n" $(filter-out models/kernels_isa.c,$(wildcard daemon/*.c models/*.c storage/*.c storage/sqlite/*.c proto/*.c)) | \
 	    xargs -P2 -n8 clang-tidy --quiet -p build 2> build/clang-tidy.log || { grep -v -E "warnings? generated" build/clang-tidy.log; exit 1; }
-compile_commands: $(gen)/proto/recsys.pb-c.h
+compile_commands: $(proto_headers)
 	@etc/compile_commands.sh "$(filter-out -DRECSYSD_VERSION%,$(CFLAGS_common)) $(package_cflags)" $(wildcard */*.c storage/sqlite/*.c) > build/compile_commands.json
 
 .PHONY: demo
@@ -146,6 +151,8 @@ install: all man
 	test -e $(DESTDIR)/etc/recsysd/recsysd.yaml || install -m 644 etc/recsysd.yaml $(DESTDIR)/etc/recsysd/recsysd.yaml
 	install -D -m 644 etc/recsysd.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/recsysd.conf
 	install -m 644 etc/recsysd.service etc/recsysd@.service $(DESTDIR)/lib/systemd/system
+	install -D -m 755 etc/recsys-retrain.sh $(DESTDIR)$(PREFIX)/lib/recsysd/recsys-retrain.sh
+	install -m 644 etc/recsys-retrain.service etc/recsys-retrain.timer etc/recsys-retrain@.service etc/recsys-retrain@.timer $(DESTDIR)/lib/systemd/system
 	for page in $(man_pages); do install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 clean:
 	rm -rf build

@@ -96,7 +96,7 @@ int ctl_run_import(struct ctl *ctl, const struct ctl_arguments *arguments)
         return ctl_fail(ctl, &st);
     }
     import->ctl = ctl;
-    import->progress.style = ctl->quiet ? CTL_PROGRESS_NONE : ctl_progress_style_of_stderr();
+    import->progress.style = ctl->quiet ? PROGRESS_NONE : progress_style_of_stderr();
     int code = run(import, arguments);
     import_close(import);
     free(import);

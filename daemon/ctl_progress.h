@@ -5,24 +5,18 @@
 #ifndef RECSYS_DAEMON_CTL_PROGRESS_H
 #define RECSYS_DAEMON_CTL_PROGRESS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-enum ctl_progress_style { CTL_PROGRESS_NONE, CTL_PROGRESS_BAR, CTL_PROGRESS_LINES };
+#include "daemon/progress.h"
 
 struct ctl_progress {
-    enum ctl_progress_style style;
+    enum progress_style style;
     char label[64];
     uint64_t total;    /* bytes or rows, as `position`; 0: not known */
     uint64_t position; /* of total */
     uint64_t rows;     /* done, for the rate */
+    const char *unit;  /* of `rows` for people; NULL: "rows" */
     int64_t started_us, drawn_us;
     bool visible; /* a bar stands on the terminal's line */
 };
-
-/* A bar where stderr is a terminal that can redraw, lines elsewhere. */
-enum ctl_progress_style ctl_progress_style_of_stderr(void);
 
 /* Begin; `style` must be set. A bar shows at once. */
 void ctl_progress_start(struct ctl_progress *progress, const char *label, uint64_t total);
@@ -33,7 +27,8 @@ void ctl_progress_update(struct ctl_progress *progress, uint64_t position, uint6
 /* Take the bar away, so that something else can be printed; the next update brings it back. Also the end. */
 void ctl_progress_clear(struct ctl_progress *progress);
 
-/* The text of a bar for a terminal of `width` columns, or of a line with width 0. `out` of at least 256 bytes. */
-void ctl_progress_text(const struct ctl_progress *progress, int64_t now_us, size_t width, char *out, size_t out_size);
+/* The text of a bar for a terminal of so many columns, or of a line with 0 columns. */
+void ctl_progress_text(const struct ctl_progress *progress, int64_t now_us, size_t columns,
+                       char out[PROGRESS_TEXT_BYTES]);
 
 #endif

@@ -3,6 +3,8 @@
  * recsys-train: what is learned, and how good it is. */
 #include "daemon/program.h"
 #include "daemon/train_evaluate.h"
+#include "daemon/train_fit.h"
+#include "daemon/train_inspect.h"
 #include "proto/suggest.h"
 
 #include <stdio.h>
@@ -13,7 +15,9 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
+    {"fit", train_fit, "learn a model from the log and write its file"},
     {"evaluate", train_evaluate, "rank held-out events with a model and the plain baselines"},
+    {"inspect", train_inspect, "say what a model file holds and what its numbers mean"},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

@@ -5,6 +5,9 @@
 #   integration  Python against the real daemon's sockets (tests/integration/run.py)
 #   stress       threads, as plain programs (Criterion does not start under TSan)
 #   fuzz         libFuzzer, with clang
+#   quality      models trained and evaluated on public sets (tests/quality); not a test of the code, and takes hours
+#   golden       the C side against PyTorch (tests/golden), where that is installed
+#   bench-train  an epoch of training against PyTorch's (tests/bench)
 
 TEST_BUILD ?= asan
 test_out := build/$(TEST_BUILD)
@@ -14,6 +17,7 @@ unit_names := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 unit_programs := $(unit_names:%=$(out)/tests/unit/%)
 stress_programs := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/stress/stress_*.c))
 fuzz_programs := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+golden_programs := $(out)/tests/golden/dump_scores $(out)/tests/golden/dump_gradients
 support_objects := $(patsubst %.c,$(out)/%.o,$(filter-out tests/support/make_shop.c,$(wildcard tests/support/*.c)))
 tool_objects := $(filter-out $(daemon_objects),$(ctl_objects))
 TEST_LIBS = $(support_objects) $(tool_objects) $(layers)
@@ -34,11 +38,15 @@ $(stress_programs): $(out)/tests/stress/%: $(out)/tests/stress/%.o $(support_obj
 $(fuzz_programs): $(out)/tests/fuzz/%: $(out)/tests/fuzz/%.o $(tool_objects) $(layers)
 	$(say) LINK $@
 	$(CC) $(LDFLAGS_fuzz) -fsanitize=fuzzer -o $@ $< $(tool_objects) $(layers) $(LIBS)
+$(golden_programs): $(out)/tests/golden/%: $(out)/tests/golden/%.o $(out)/tests/golden/dump_json.o $(support_objects) $(layers)
+	$(say) LINK $@
+	$(CC) $(LDFLAGS_$(BUILD)) -o $@ $^ $(LIBS)
 
-.PHONY: unit_programs stress_programs fuzz_programs
+.PHONY: unit_programs stress_programs fuzz_programs golden_programs
 unit_programs: $(unit_programs)
 stress_programs: $(stress_programs)
 fuzz_programs: $(fuzz_programs)
+golden_programs: $(golden_programs)
 
 # ---- what people call
 .PHONY: test unit integration stress fuzz
@@ -61,3 +69,34 @@ fuzz:
 	sh etc/setup.sh build fuzz
 	+@$(MAKE) -j2 BUILD=fuzz fuzz_programs
 	sh tests/fuzz/run.sh build/fuzz/tests/fuzz $(FUZZ_SECONDS)
+
+# make quality [SETS="scientific-clip ml100k"] [SEEDS="1 2 3"] [VARIANTS="full no-streams"] [THREADS=N] [DATA=DIR] [FRESH=1]:
+# hours; resumes. What is there is kept, also when it is older than the program, unless FRESH=1. Writes build/quality.md;
+# quality-report writes it from the results that are there.
+quality_data = $(if $(DATA),--data "$(DATA)")
+.PHONY: quality quality-report
+quality:
+	sh etc/setup.sh build test
+	+@$(MAKE) -j2 all
+	RECSYSD_BUILD=build/release /usr/bin/python3 tests/quality/quality.py $(if $(SETS),--sets "$(SETS)") $(if $(SEEDS),--seeds "$(SEEDS)") \
+	    $(if $(VARIANTS),--variants "$(VARIANTS)") $(if $(THREADS),--threads $(THREADS)) $(quality_data) $(if $(FRESH),--fresh)
+quality-report:
+	/usr/bin/python3 tests/quality/report.py $(quality_data)
+
+# make golden [MODELS="FILE..."]: random models of every kind, one that recsys-train makes on the way, and those named
+.PHONY: golden bench-train
+golden:
+	sh etc/setup.sh build test golden
+	+@$(MAKE) -j2 all golden_programs
+	@mkdir -p build/golden
+	RECSYSD_BUILD=build/release RECSYSD_GOLDEN_MODEL=$(CURDIR)/build/golden/trained.safetensors \
+	    /usr/bin/python3 -B tests/integration/run.py test_golden
+	build/release/tests/golden/dump_scores build/golden build/golden/trained.safetensors $(MODELS)
+	build/release/tests/golden/dump_gradients build/golden build/golden/trained.safetensors $(MODELS)
+	/usr/bin/python3 -B tests/golden/compare.py build/golden
+
+# make bench-train [SETS="ml1m instruments"] [THREADS=N] [DATA=DIR]: ends with 1 where an epoch is not twice as fast as PyTorch's
+bench-train:
+	sh etc/setup.sh build test golden
+	+@$(MAKE) -j2 all
+	/usr/bin/python3 -B tests/bench/bench_train.py $(SETS:%=--set %) $(THREADS:%=--threads %) $(DATA:%=--data %)

@@ -189,7 +189,7 @@ Test(ctl_import, bad_item_line_keeps_its_row)
     static const char text[] = "title:token_seq\titem_id:token\nA\ta\nbroken\n\nC\tc\n";
     char path[] = "/tmp/test_ctl_import.XXXXXX";
     struct id_list ids = {0};
-    struct ctl_progress progress = {.style = CTL_PROGRESS_NONE};
+    struct ctl_progress progress = {.style = PROGRESS_NONE};
     write_file(path, text, sizeof text - 1);
     cr_assert(id_list_read_items(&ids, path, columns, &progress, NULL));
     cr_assert_eq(ids.count, 3);
@@ -237,25 +237,25 @@ Test(ctl_import, arena_ends_where_it_should)
 Test(ctl_import, progress_tells_share_rate_and_time_left)
 {
     struct ctl_progress progress = {.label = "events", .total = 1000, .position = 250, .rows = 5000};
-    char text[256];
-    ctl_progress_text(&progress, 10000000, 80, text, sizeof text); /* after 10 s */
+    char text[PROGRESS_TEXT_BYTES];
+    ctl_progress_text(&progress, 10000000, 80, text); /* after 10 s */
     cr_expect_not_null(strstr(text, "events  [##"), "%s", text);
     cr_expect_not_null(strstr(text, "25 %  5000 rows  500/s  ETA 0:30"), "%s", text);
     cr_expect_lt(strlen(text), 80);
-    ctl_progress_text(&progress, 10000000, 20, text, sizeof text);
+    ctl_progress_text(&progress, 10000000, 20, text);
     cr_expect_lt(strlen(text), 20, "%s", text);
     progress.total = 0; /* a pipe */
-    ctl_progress_text(&progress, 10000000, 0, text, sizeof text);
+    ctl_progress_text(&progress, 10000000, 0, text);
     cr_expect_str_eq(text, "events  5000 rows  500/s");
 }
 
 Test(ctl_import, progress_does_not_divide_by_zero)
 {
     struct ctl_progress progress = {.label = "items", .total = 10};
-    char text[256];
-    ctl_progress_text(&progress, 0, 80, text, sizeof text);
+    char text[PROGRESS_TEXT_BYTES];
+    ctl_progress_text(&progress, 0, 80, text);
     cr_expect_not_null(strstr(text, "0 %  0 rows  0/s  ETA -:--"), "%s", text);
     progress.position = 20; /* a file that grows while it is read */
-    ctl_progress_text(&progress, 1000000, 80, text, sizeof text);
+    ctl_progress_text(&progress, 1000000, 80, text);
     cr_expect_not_null(strstr(text, "100 %"), "%s", text);
 }
