@@ -3,12 +3,10 @@
 
 #include "daemon/log.h"
 #include "daemon/metrics.h"
-#include "daemon/refit.h"
 #include "daemon/timestamp.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -22,14 +20,9 @@
 
 struct stored {
     struct write_task task;
-    struct store_model model;
     int64_t position, at_ms;
     void *bytes;
     size_t size;
-    pthread_mutex_t lock;
-    pthread_cond_t done;
-    bool is_done;
-    struct status status;
 };
 
 static bool write_counts(struct writer *writer, struct write_task *task, struct status *st)
@@ -62,57 +55,7 @@ static void store_counts(struct background *b, int64_t now_ms, void *bytes, size
         counts_done(b->writer, &stored->task, &st);
 }
 
-static bool write_model(struct writer *writer, struct write_task *task, struct status *st)
-{
-    struct stored *stored = task->context;
-    return store_model_put(writer->store, &stored->model, stored->bytes, stored->size, st) &&
-           store_activation_put(writer->store, stored->model.version, stored->position, stored->at_ms, st) &&
-           store_position(writer->store, &writer->position, st); /* the activation took one */
-}
-
-static void model_done(struct writer *writer, struct write_task *task, const struct status *st)
-{
-    struct stored *stored = task->context;
-    (void)writer;
-    pthread_mutex_lock(&stored->lock);
-    stored->status = *st;
-    stored->is_done = true;
-    pthread_cond_signal(&stored->done);
-    pthread_mutex_unlock(&stored->lock);
-}
-
-static void describe_model(struct store_model *out, const struct model *model, int64_t now_ms)
-{
-    *out = (struct store_model){.created_ms = now_ms};
-    snprintf(out->version, sizeof out->version, "%s", model->version);
-    snprintf(out->name, sizeof out->name, "%s", model->name);
-    snprintf(out->sha256, sizeof out->sha256, "%s", model->sha256);
-}
-
-/* store a model and that it answers from here on; waits for the commit */
-static bool store_model(struct background *b, const struct model *model, void *bytes, size_t size, struct status *st)
-{
-    struct stored stored = {
-        .position = b->counting.published, .at_ms = timestamp_now_ms(), .bytes = bytes, .size = size};
-    describe_model(&stored.model, model, stored.at_ms);
-    stored.task = (struct write_task){.write = write_model, .done = model_done, .context = &stored, .rows = 1};
-    pthread_mutex_init(&stored.lock, NULL);
-    pthread_cond_init(&stored.done, NULL);
-    bool ok = writer_submit(b->writer, &stored.task, st);
-    if (ok) {
-        pthread_mutex_lock(&stored.lock);
-        while (!stored.is_done)
-            pthread_cond_wait(&stored.done, &stored.lock);
-        pthread_mutex_unlock(&stored.lock);
-        *st = stored.status;
-        ok = st->code == STATUS_OK;
-    }
-    pthread_mutex_destroy(&stored.lock);
-    pthread_cond_destroy(&stored.done);
-    return ok;
-}
-
-/* ---- models */
+/* ---- what is told about the model */
 
 static void describe_snapshot(struct background *b)
 {
@@ -128,47 +71,6 @@ static void describe_snapshot(struct background *b)
         metrics_info("model_info", labels, 2);
     }
     metrics_set(METRICS_GAUGE_items, (double)catalog_item_count(b->engine->catalog));
-    snapshot_release(snapshot);
-    counts_view_release(counts);
-}
-
-static bool install(struct background *b, struct model *model, struct status *st)
-{
-    struct arena_mark mark = arena_mark(&b->arena);
-    bool ok = engine_install_model(b->engine, model, &b->arena, st);
-    arena_rewind(&b->arena, mark);
-    metrics_add(METRICS_COUNTER_compactions, 1);
-    return ok;
-}
-
-static void refit_and_install(struct background *b)
-{
-    struct status st = STATUS_INIT;
-    size_t size = 0;
-    struct model *model = refit(b->engine, &st);
-    unsigned char *bytes = model == NULL ? NULL : model_write(model, &size, &st);
-    if (bytes != NULL && store_model(b, model, bytes, size, &st) && install(b, model, &st))
-        log_info("model_fitted", "model '%s' answers from now on: %s", model->version,
-                 json_string_value(json_object_get(model->training, "signature")));
-    else
-        log_warn("model_not_fitted", "the default model stays as it is: %s", st.message);
-    free(bytes);
-    model_release(model);
-}
-
-/* the model to look at after items have changed: fit again, or only build anew what has grown long */
-static void tend_model(struct background *b, bool items_settled)
-{
-    struct snapshot *snapshot;
-    struct counts_view *counts;
-    struct status st = STATUS_INIT;
-    engine_acquire(b->engine, &snapshot, &counts);
-    if (snapshot == NULL)
-        return;
-    if (items_settled && refit_is_due(b->engine, snapshot->model))
-        refit_and_install(b);
-    else if (snapshot_wants_compaction(snapshot) && !install(b, NULL, &st))
-        log_warn("compaction_failed", "%s", st.message);
     snapshot_release(snapshot);
     counts_view_release(counts);
 }
@@ -226,10 +128,21 @@ static void *run(void *argument)
                 LOW_PRIORITY); /* this thread alone; refused in a sandbox, which does no harm */
     while (wait_for_work(b, &items_settled)) {
         tend_counts(b);
-        tend_model(b, items_settled);
+        registry_work(&b->registry, b->counting.published, items_settled);
         describe_snapshot(b);
     }
     return NULL;
+}
+
+bool background_order(struct background *b, struct registry_order *order, struct status *st)
+{
+    if (!registry_submit(&b->registry, order, st))
+        return false;
+    pthread_mutex_lock(&b->lock);
+    b->dirty = true;
+    pthread_cond_signal(&b->woken);
+    pthread_mutex_unlock(&b->lock);
+    return true;
 }
 
 void background_changed(void *background, size_t events, size_t items)
@@ -248,53 +161,6 @@ void background_changed(void *background, size_t events, size_t items)
 
 /* ---- start and stop */
 
-static struct model *load_active(struct store *reader, struct status *st)
-{
-    char version[97];
-    struct store_model description;
-    void *bytes;
-    size_t size;
-    if (!store_activation_latest(reader, version, st) || version[0] == '\0' ||
-        !store_model_load(reader, version, &description, &bytes, &size, st))
-        return NULL;
-    struct model *model = model_read(bytes, size, st);
-    free(bytes);
-    return model;
-}
-
-/* the active model, or a default model fitted now and stored */
-static struct model *first_model(struct background *b, struct store *store, struct status *st)
-{
-    struct model *model = load_active(b->reader, st);
-    if (model != NULL && !refit_is_due(b->engine, model))
-        return model;
-    if (model == NULL && st->code != STATUS_OK)
-        log_warn("model_not_loaded", "the active model cannot be used, a default model takes its place: %s",
-                 st->message);
-    model_release(model);
-    *st = (struct status)STATUS_INIT;
-    size_t size;
-    struct store_model description;
-    model = refit(b->engine, st);
-    unsigned char *bytes = model == NULL ? NULL : model_write(model, &size, st);
-    bool ok = bytes != NULL && store_begin(store, st);
-    if (ok) {
-        describe_model(&description, model, timestamp_now_ms());
-        ok = store_model_put(store, &description, bytes, size, st) &&
-             store_activation_put(store, model->version, b->counting.published, description.created_ms, st) &&
-             store_counts_put(store, b->counting.published, description.created_ms, NULL, 0, st) &&
-             store_commit(store, st);
-        if (!ok)
-            store_rollback(store);
-    }
-    free(bytes);
-    if (!ok) {
-        model_release(model);
-        return NULL;
-    }
-    return model;
-}
-
 bool background_prepare(struct background *b, struct engine *engine, struct store *store, struct store *reader,
                         struct status *st)
 {
@@ -308,10 +174,8 @@ bool background_prepare(struct background *b, struct engine *engine, struct stor
     arena_init(&b->arena, ARENA_BYTES);
     if (!counting_start(&b->counting, engine, reader, st))
         return false;
-    struct model *model = first_model(b, store, st);
-    bool ok = model != NULL && install(b, model, st);
-    model_release(model);
     int64_t position;
+    bool ok = registry_open(&b->registry, engine, store, reader, &b->arena, b->counting.published, st);
     if (ok && store_position(store, &position, st))
         engine->committed = position; /* the activation took one */
     describe_snapshot(b);
@@ -321,6 +185,7 @@ bool background_prepare(struct background *b, struct engine *engine, struct stor
 bool background_start(struct background *b, struct writer *writer, struct status *st)
 {
     b->writer = writer;
+    registry_start(&b->registry, writer);
     store_counts(b, timestamp_now_ms(), NULL, 0);
     if (pthread_create(&b->thread, NULL, run, b) != 0)
         return status_fail(st, STATUS_INTERNAL, "NO_THREAD", "the background thread could not be started");
@@ -341,6 +206,7 @@ void background_stop(struct background *b)
     pthread_mutex_unlock(&b->lock);
     pthread_join(b->thread, NULL);
     b->running = false;
+    registry_end(&b->registry);
     if (counting_catch_up(&b->counting, &st) &&
         counting_publish(&b->counting, timestamp_now_ms(), true, &bytes, &size, &st))
         store_counts(b, timestamp_now_ms(), bytes, size);
@@ -350,6 +216,7 @@ void background_close(struct background *b)
 {
     if (b->engine == NULL)
         return;
+    registry_close(&b->registry);
     counting_close(&b->counting);
     arena_close(&b->arena);
     pthread_mutex_destroy(&b->lock);

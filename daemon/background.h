@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The background thread: counts, the default model, compaction. Low priority; what it makes is built aside and put in place in one step. */
+ * The background thread: counts, models, compaction. Low priority; what it makes is built aside and put in place in one step. */
 #ifndef RECSYS_DAEMON_BACKGROUND_H
 #define RECSYS_DAEMON_BACKGROUND_H
 
 #include "daemon/counting.h"
+#include "daemon/registry.h"
 #include "daemon/writer.h"
 
 struct background {
@@ -12,6 +13,7 @@ struct background {
     struct writer *writer;
     struct store *reader;
     struct counting counting;
+    struct registry registry;
     struct arena arena;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -32,7 +34,10 @@ bool background_start(struct background *background, struct writer *writer, stru
 /* Told by the writer after each commit. */
 void background_changed(void *background, size_t events, size_t items);
 
-/* End the thread and hand the counts to the writer to be stored; the writer must still run. */
+/* Have something done with models; any thread. As registry_submit. */
+bool background_order(struct background *background, struct registry_order *order, struct status *st);
+
+/* End the thread, refuse orders that wait, and hand the counts to the writer to be stored; the writer must still run. */
 void background_stop(struct background *background);
 void background_close(struct background *background);
 

@@ -50,6 +50,10 @@
     INTEGER(model, history, 100, 1, 1000, "events of a user that are attended to")                                                     \
     INTEGER(model, exhaustive, 100000000, 0, 1000000000000, "items x history x components up to which every item is scored in full")   \
     INTEGER(model, candidates, 1000, 10, 100000, "items scored in full beyond that")                                                   \
+    INTEGER(model, max_bytes, 1073741824, 65536, 17179869184, "bytes of a model file at most")                                           \
+    INTEGER(model, stored, 64, 1, 10000, "models kept at most, the default ones not counted")                                          \
+    INTEGER(model, upload_ms, 600000, 100, 86400000, "an upload that nothing is heard of for this long is given up")                   \
+    INTEGER(model, memory_bytes, 0, 0, 17592186044416, "what a model may take beside the one that answers; 0: what the system has")    \
     INTEGER(counts, publish_events, 10000, 1, 1000000000, "events after which counts are published")                                   \
     INTEGER(counts, publish_ms, 60000, 100, 86400000, "or after this long")                                                            \
     TEXT   (log, level, "info", "debug, info, warn or error")                                                                          \

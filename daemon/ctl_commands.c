@@ -91,6 +91,17 @@ static const struct ctl_option import_options[] = {
     {0},
 };
 
+static const struct ctl_option model_put_options[] = {
+    {"name",   0, "NAME", "what the model is called (the file's name without .safetensors)"},
+    {"report", 0, "FILE", "its evaluation, as recsys-train evaluate -o json prints it"},
+    {0},
+};
+
+static const struct ctl_option model_activate_options[] = {
+    {"if-better", 0, NULL, "only if its report is not worse than that of the active model"},
+    {0},
+};
+
 const struct ctl_command ctl_commands[] = {
     {"ping", "", "is the daemon there and ready", 0, 0, no_options, ctl_run_ping,
      "Exits with 0: ready, 1: it answers but takes no requests now, 2: no answer."},
@@ -132,6 +143,23 @@ const struct ctl_command ctl_commands[] = {
      "Running it again adds nothing twice, and continues what was interrupted. Bad rows are reported and left out.\n\n"
      "Example:\n"
      "  recsysctl import --items shop.item --feature text=text_feat.npy --inter shop.inter"},
+    {"model list", "", "the models that are stored, newest first", 0, 0, no_options, ctl_run_model_list, NULL},
+    {"model put", "FILE", "store a model file", 1, 1, model_put_options, ctl_run_model_put,
+     "The file is sent in chunks and checked before it counts; an upload that was interrupted continues. A file that is\n"
+     "stored already keeps its name, and only gets the report. Nothing answers differently before 'model activate'.\n\n"
+     "Example:\n"
+     "  recsysctl model put shop.safetensors --report shop.json"},
+    {"model activate", "NAME", "let a model answer", 1, 1, model_activate_options, ctl_run_model_activate,
+     "NAME is a version, or a name: its newest version. Items are encoded aside, then the model takes over in one step;\n"
+     "requests in flight finish on the one before. A model that does not fit the shop or the memory is refused and\n"
+     "changes nothing. With --if-better both models need a report on the same events.\n\n"
+     "Example:\n"
+     "  recsysctl model activate shop --if-better"},
+    {"model rollback", "", "let the model answer that did before", 0, 0, no_options, ctl_run_model_rollback,
+     "Again: the one before that."},
+    {"model delete", "NAME", "delete a model that is not active", 1, 1, no_options, ctl_run_model_delete, NULL},
+    {"model get", "[NAME] FILE", "fetch a model's file; without a name that of the active one", 1, 2, no_options,
+     ctl_run_model_get, "FILE '-' is standard output."},
     {"completion", "bash", "print a completion script", 1, 1, no_options, ctl_run_completion,
      "Example:\n"
      "  source <(recsysctl completion bash)"},

@@ -58,6 +58,12 @@ int ctl_run_recommend(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_rank(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_similar(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_import(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_model_list(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_model_put(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_model_activate(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_model_rollback(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_model_delete(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_model_get(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_completion(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_help(struct ctl *ctl, const struct ctl_arguments *arguments);
 

@@ -127,25 +127,62 @@ static bool catch_up_and_set(struct engine *engine, struct snapshot *snapshot, i
     return ok;
 }
 
-bool engine_install_model(struct engine *engine, struct model *model, struct arena *arena, struct status *st)
+/* a snapshot of the catalogue as it is; the caller holds install_lock */
+static struct snapshot *build(struct engine *engine, struct model *model, struct arena *arena, struct status *st)
 {
     struct catalog_item **items = NULL;
     size_t count = 0;
     int64_t position;
-    pthread_mutex_lock(&engine->install_lock);
-    model = model_acquire(model != NULL ? model : engine->snapshot->model);
     pthread_mutex_lock(&engine->apply_lock); /* a batch is published item by item, its positions in no order */
     bool ok = catalog_collect(engine->catalog, 0, &items, &count, &position) || out_of_memory(st);
     pthread_mutex_unlock(&engine->apply_lock);
     struct snapshot *snapshot = ok ? snapshot_build(model, engine->catalog, items, count, position, arena, st) : NULL;
-    ok = snapshot != NULL && catch_up_and_set(engine, snapshot, position, arena, st);
-    if (!ok)
-        snapshot_release(snapshot);
-    model_release(model);
-    pthread_mutex_unlock(&engine->install_lock);
     for (size_t i = 0; i < count; i++)
         catalog_item_release(items[i]);
     free(items);
+    return snapshot;
+}
+
+/* build and put in place; the caller holds install_lock */
+static bool install(struct engine *engine, struct model *model, struct arena *arena, struct status *st)
+{
+    struct snapshot *snapshot = build(engine, model, arena, st);
+    bool ok = snapshot != NULL && catch_up_and_set(engine, snapshot, snapshot->position, arena, st);
+    if (!ok)
+        snapshot_release(snapshot);
+    return ok;
+}
+
+bool engine_install_model(struct engine *engine, struct model *model, struct arena *arena, struct status *st)
+{
+    pthread_mutex_lock(&engine->install_lock);
+    model = model_acquire(model != NULL ? model : engine->snapshot->model);
+    bool ok = install(engine, model, arena, st);
+    pthread_mutex_unlock(&engine->install_lock);
+    model_release(model);
+    return ok;
+}
+
+struct snapshot *engine_prepare_model(struct engine *engine, struct model *model, struct arena *arena,
+                                      struct status *st)
+{
+    pthread_mutex_lock(&engine->install_lock);
+    struct snapshot *snapshot = build(engine, model, arena, st);
+    pthread_mutex_unlock(&engine->install_lock);
+    return snapshot;
+}
+
+bool engine_publish(struct engine *engine, struct snapshot *snapshot, struct arena *arena, struct status *st)
+{
+    pthread_mutex_lock(&engine->install_lock);
+    struct model *model = model_acquire(snapshot->model);
+    bool ok = catch_up_and_set(engine, snapshot, snapshot->position, arena, st);
+    if (!ok)
+        snapshot_release(snapshot);
+    if (!ok && strcmp(st->reason, "SNAPSHOT_FULL") == 0) /* the catalogue has changed beyond it meanwhile */
+        ok = install(engine, model, arena, st);
+    model_release(model);
+    pthread_mutex_unlock(&engine->install_lock);
     return ok;
 }
 

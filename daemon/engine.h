@@ -64,6 +64,12 @@ bool engine_apply_items(struct engine *engine, struct catalog_item **items, size
  * meanwhile. */
 bool engine_install_model(struct engine *engine, struct model *model, struct arena *arena, struct status *st);
 
+/* The same in two steps, for who has something to do in between: build a snapshot aside, which changes nothing, and put it in place (taking over the
+ * reference, also on failure). */
+struct snapshot *engine_prepare_model(struct engine *engine, struct model *model, struct arena *arena,
+                                      struct status *st);
+bool engine_publish(struct engine *engine, struct snapshot *snapshot, struct arena *arena, struct status *st);
+
 /* The counts at `position`, which must not be after `committed`, by scanning the log. NULL with st. */
 struct counts_view *engine_rebuild_counts(const struct engine *engine, struct store *reader, int64_t position,
                                           struct counts **whole, struct status *st);

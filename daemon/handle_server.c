@@ -48,6 +48,8 @@ static size_t list_limits(const struct config *c, Recsys__Limit *limits, Recsys_
                 {"modalities", c->limits_modalities},
                 {"dimension", c->limits_dimension},
                 {"history", c->model_history},
+                {"model_bytes", c->model_max_bytes},
+                {"models", c->model_stored},
                 {"future_ms", c->limits_future_ms}};
     size_t count = sizeof rows / sizeof *rows;
     for (size_t i = 0; i < count; i++) {

@@ -26,6 +26,9 @@
     X(store_errors, "failed writes")                                                                   \
     X(checkpoints, "WAL checkpoints")                                                                  \
     X(compactions, "snapshots built")                                                                  \
+    X(models_stored, "models put and found whole")                                                     \
+    X(models_refused, "models that were damaged, or did not fit the shop or the memory")               \
+    X(models_activated, "activations and rollbacks")                                                   \
     X(counts_published, "versions of the counts published")                                            \
     X(lists_degraded, "lists that could not be made as asked")                                         \
     X(history_hits, "histories found in memory")                                                       \

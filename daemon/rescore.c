@@ -2,6 +2,7 @@
 #include "daemon/rescore.h"
 
 #include "daemon/program.h"
+#include "daemon/stored_model.h"
 #include "daemon/timestamp.h"
 
 #include <inttypes.h>
@@ -27,9 +28,6 @@ static bool version_gone(struct status *st, const char *what, const char *asked,
 
 static struct model *load_model(struct rescore *r, const char *wanted, struct status *st)
 {
-    struct store_model description;
-    void *bytes;
-    size_t size;
     if (wanted[0] != '\0')
         snprintf(r->model, sizeof r->model, "%s", wanted);
     else if (!store_activation_latest(r->store, r->model, st))
@@ -38,11 +36,7 @@ static struct model *load_model(struct rescore *r, const char *wanted, struct st
         status_fail(st, STATUS_FAILED_PRECONDITION, "NO_MODEL", "the shop has no model yet: start recsysd once");
         return NULL;
     }
-    if (!store_model_load(r->store, r->model, &description, &bytes, &size, st))
-        return NULL;
-    struct model *model = model_read(bytes, size, st);
-    free(bytes);
-    return model;
+    return stored_model_load(r->store, r->model, st);
 }
 
 /* counts first, then the position: the counts are never newer than the log that is read */

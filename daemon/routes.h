@@ -9,20 +9,26 @@
 #include "daemon/job.h"
 
 /* clang-format off */
-#define ROUTES(X)                                                          \
-    X("recommend",    recommend,    recommend_request,    ROLE_READ)       \
-    X("rank",         rank,         rank_request,         ROLE_READ)       \
-    X("similar",      similar,      similar_request,      ROLE_READ)       \
-    X("user.history", user_history, user_history_request, ROLE_READ)       \
-    X("event.add",    event_add,    event_add_request,    ROLE_INGEST)     \
-    X("item.put",     item_put,     item_put_request,     ROLE_INGEST)     \
-    X("item.get",     item_get,     item_get_request,     ROLE_READ)       \
-    X("item.delete",  item_delete,  item_delete_request,  ROLE_INGEST)     \
-    X("item.list",    item_list,    item_list_request,    ROLE_READ)       \
-    X("feature.put",  feature_put,  feature_put_request,  ROLE_INGEST)     \
-    X("server.info",  server_info,  server_info_request,  ROLE_READ)       \
-    X("status",       status,       status_request,       ROLE_READ)       \
-    X("ping",         ping,         ping_request,         ROLE_READ)
+#define ROUTES(X)                                                             \
+    X("recommend",      recommend,      recommend_request,      ROLE_READ)    \
+    X("rank",           rank,           rank_request,           ROLE_READ)    \
+    X("similar",        similar,        similar_request,        ROLE_READ)    \
+    X("user.history",   user_history,   user_history_request,   ROLE_READ)    \
+    X("event.add",      event_add,      event_add_request,      ROLE_INGEST)  \
+    X("item.put",       item_put,       item_put_request,       ROLE_INGEST)  \
+    X("item.get",       item_get,       item_get_request,       ROLE_READ)    \
+    X("item.delete",    item_delete,    item_delete_request,    ROLE_INGEST)  \
+    X("item.list",      item_list,      item_list_request,      ROLE_READ)    \
+    X("feature.put",    feature_put,    feature_put_request,    ROLE_INGEST)  \
+    X("model.put",      model_put,      model_put_request,      ROLE_ADMIN)   \
+    X("model.get",      model_get,      model_get_request,      ROLE_ADMIN)   \
+    X("model.list",     model_list,     model_list_request,     ROLE_ADMIN)   \
+    X("model.activate", model_activate, model_activate_request, ROLE_ADMIN)   \
+    X("model.rollback", model_rollback, model_rollback_request, ROLE_ADMIN)   \
+    X("model.delete",   model_delete,   model_delete_request,   ROLE_ADMIN)   \
+    X("server.info",    server_info,    server_info_request,    ROLE_READ)    \
+    X("status",         status,         status_request,         ROLE_READ)    \
+    X("ping",           ping,           ping_request,           ROLE_READ)
 /* clang-format on */
 
 enum role_needed { ROLE_READ, ROLE_INGEST, ROLE_ADMIN };

@@ -148,6 +148,18 @@ static struct snapshot *snapshot_new(struct model *model, size_t base_count)
     return snapshot;
 }
 
+uint64_t snapshot_bytes(const struct architecture *architecture, size_t items, uint32_t largest_id)
+{
+    const struct snapshot_segment *segment = NULL;
+    uint64_t row = encoder_row_floats(architecture) * sizeof(float) + sizeof *segment->item_ids +
+                   sizeof *segment->items + sizeof *segment->previous + sizeof *segment->from_ms +
+                   sizeof *segment->until_ms;
+    uint64_t pages = (uint64_t)(largest_id >> PAGE_BITS) + 1,
+             rows_most = (uint64_t)SNAPSHOT_SEGMENTS_MAX * SNAPSHOT_DELTA_ROWS;
+    return (items + SNAPSHOT_DELTA_ROWS) * row + pages * sizeof(struct snapshot_page) + PAGES * sizeof(void *) +
+           (items + rows_most) / 8;
+}
+
 /* ---- encoding */
 
 /* the raw vectors of an item that the model's views read; a space of another dimension than the view's counts as missing */

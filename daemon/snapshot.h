@@ -65,6 +65,9 @@ struct snapshot *snapshot_build(struct model *model, struct catalog *catalog, st
 struct snapshot *snapshot_acquire(struct snapshot *snapshot);
 void snapshot_release(struct snapshot *snapshot); /* NULL is fine */
 
+/* Bytes that a snapshot of so many items takes, about; `largest_id` is the largest item_id. */
+uint64_t snapshot_bytes(const struct architecture *architecture, size_t items, uint32_t largest_id);
+
 /* Append the new records of changed items. FAILED_PRECONDITION / SNAPSHOT_FULL when a compaction must come first. */
 bool snapshot_append(struct snapshot *snapshot, struct catalog *catalog, struct catalog_item *const *items,
                      size_t count, int64_t position, struct arena *arena, struct status *st);

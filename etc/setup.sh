@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the Debian packages that are missing, and only those.
-#   etc/setup.sh [build] [test] [lint] [fuzz]     default: build
+#   etc/setup.sh [build] [test] [lint] [fuzz] [golden]     default: build
 # Needs no network and no root when nothing is missing.
 set -eu
 
@@ -10,6 +10,7 @@ libjudy-dev scdoc"
 test="libcriterion-dev python3 python3-zmq"
 lint="clang-format clang-tidy cppcheck shellcheck scdoc"
 fuzz="clang libfuzzer-14-dev libclang-rt-14-dev"
+golden="python3 python3-zmq python3-numpy python3-torch python3-yaml" # large: PyTorch is the reference, not needed otherwise
 
 wanted=
 for group in "${@:-build}"; do
@@ -18,7 +19,8 @@ for group in "${@:-build}"; do
         test) wanted="$wanted $test" ;;
         lint) wanted="$wanted $lint" ;;
         fuzz) wanted="$wanted $fuzz" ;;
-        *) echo "setup: unknown group '$group' (build, test, lint, fuzz)" >&2; exit 64 ;;
+        golden) wanted="$wanted $golden" ;;
+        *) echo "setup: unknown group '$group' (build, test, lint, fuzz, golden)" >&2; exit 64 ;;
     esac
 done
 

@@ -196,24 +196,107 @@ bool store_counts_load(struct store *store, int64_t at_position, int64_t *positi
 
 /* ---- models */
 
+#define STORE_MODEL_PART_MAX (16u << 20) /* bytes of one part of a file */
+
 struct store_model {
-    char version[97]; /* unique, e.g. "default-1296-1f3a9c02" */
+    char version[97]; /* unique, e.g. "default-1f3a9c02" */
     char name[65];
     char sha256[65]; /* hex, of the bytes */
     int64_t created_ms;
+    int64_t size_bytes; /* set by the store */
 };
 
-/* Store a model file; the same version again replaces nothing and is fine. */
+/* Store a model file; the same version again replaces nothing and is fine, one that was deleted comes back. */
 bool store_model_put(struct store *store, const struct store_model *model, const void *bytes, size_t size_bytes,
                      struct status *st);
+
+/* Set what the file of a model or upload says of its training, and the report of an evaluation, both as JSON text; NULL leaves what is there. */
+bool store_model_describe(struct store *store, const char *version, const char *training_json, const char *report_json,
+                          struct status *st);
+
+/* The model of that version or, failing that, the newest of that name. NOT_FOUND / UNKNOWN_MODEL. */
+bool store_model_find(struct store *store, const char *version_or_name, struct store_model *model, struct status *st);
 
 /* Model file as malloc'ed bytes. NOT_FOUND / UNKNOWN_MODEL. */
 bool store_model_load(struct store *store, const char *version, struct store_model *model, void **bytes,
                       size_t *size_bytes, struct status *st);
 
-/* From here on `version` answers. */
+/* Bytes of a model file from `offset` on as malloc'ed bytes: at most `most` and no more than lie in one part; 0 of them at its end. */
+bool store_model_read(struct store *store, const char *version, int64_t offset, size_t most, void **bytes,
+                      size_t *size_bytes, struct status *st);
+
+/* The report as malloc'ed text, or NULL where there is none. */
+bool store_model_report(struct store *store, const char *version, char **report_json, struct status *st);
+
+/* A stored model with what is known of it; texts live until `each` returns. */
+struct store_model_entry {
+    struct store_model model;
+    const char *training_json, *report_json; /* the report may be NULL */
+    int64_t activated_ms;                    /* last time; 0: never */
+};
+
+/* Every stored model, newest first. `each` returns false to stop. */
+bool store_model_list(struct store *store, bool (*each)(void *context, const struct store_model_entry *entry),
+                      void *context, struct status *st);
+
+/* Delete a stored model. Its activations stay on record. NOT_FOUND / UNKNOWN_MODEL. The caller sees to it that it is not the active one. */
+bool store_model_delete(struct store *store, const char *version, struct status *st);
+
+/* ---- uploads (writer): a file that arrives in parts, in order, known by its SHA-256. Not a model before store_upload_finish. */
+
+struct store_upload {
+    struct store_model model;
+    bool stored; /* it is a model already */
+    int64_t received_bytes;
+};
+
+/* The stored model or else the upload of that SHA-256; model.version "" where there is neither. */
+bool store_upload_find(struct store *store, const char *sha256, struct store_upload *upload, struct status *st);
+
+/* Begin an upload of model->size_bytes. ALREADY_EXISTS / VERSION_TAKEN: another file has that version. */
+bool store_upload_begin(struct store *store, const struct store_model *model, struct status *st);
+
+/* Append the next part. `at_ms` tells when an upload was last heard of. */
+bool store_upload_append(struct store *store, const char *sha256, const void *bytes, size_t size_bytes, int64_t at_ms,
+                         struct status *st);
+
+/* The bytes of a complete upload, malloc'ed; any connection. NOT_FOUND / UNKNOWN_MODEL. */
+bool store_upload_load(struct store *store, const char *version, void **bytes, size_t *size_bytes, struct status *st);
+
+/* It has been checked: from here on it is a model. NOT_FOUND / UNKNOWN_MODEL where there is no such upload any more. */
+bool store_upload_finish(struct store *store, const char *version, int64_t at_ms, struct status *st);
+
+/* Give an upload up; none of that version is fine. */
+bool store_upload_drop(struct store *store, const char *version, struct status *st);
+
+/* Give up uploads that were last heard of before `before_ms` (INT64_MAX: all); says how many. */
+bool store_upload_expire(struct store *store, int64_t before_ms, int64_t *dropped, struct status *st);
+
+/* Uploads, and stored models that are not called `but`. */
+bool store_upload_count(struct store *store, const char *but, int64_t *uploads, int64_t *models, struct status *st);
+
+/* ---- activations: which model answered from which position on */
+
+struct store_activation {
+    int64_t position; /* 0: none */
+    char version[97];
+    int64_t previous; /* position of the activation that a rollback goes back to; 0: none */
+};
+
+/* From here on `version` answers; a rollback goes back to what answers now. Activating what is active is no step. NOT_FOUND / UNKNOWN_MODEL. */
 bool store_activation_put(struct store *store, const char *version, int64_t counts_position, int64_t at_ms,
                           struct status *st);
+
+/* The same in the place of what answers now: a rollback passes that over. */
+bool store_activation_replace(struct store *store, const char *version, int64_t counts_position, int64_t at_ms,
+                              struct status *st);
+
+/* Go back to `target`, as store_activation_target found it: the next rollback goes on from there. */
+bool store_activation_back(struct store *store, const struct store_activation *target, int64_t counts_position,
+                           int64_t at_ms, struct status *st);
+
+/* What a rollback would go back to: the nearest activation before, of another model that is still stored. `target->position` 0: there is none. */
+bool store_activation_target(struct store *store, struct store_activation *target, struct status *st);
 
 /* The version that is active; "" where none is. */
 bool store_activation_latest(struct store *store, char version[97], struct status *st);

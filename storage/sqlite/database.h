@@ -50,4 +50,21 @@ bool transaction_open(struct store *store, struct status *st);
 int64_t totals_next(const struct store *store, enum total which);
 void totals_take(struct store *store, enum total which);
 
+/* ---- models.c */
+
+/* NOT_FOUND / UNKNOWN_MODEL. */
+bool models_unknown(const char *version, struct status *st);
+
+/* The first five columns of a row: version, name, sha256, created_ms, size_bytes. */
+bool models_read_row(struct store *store, sqlite3_stmt *row, struct store_model *model, struct status *st);
+
+/* Add a row in `state` ("stored", "upload"). `*model_id` 0: there is one of that version that was not deleted. */
+bool models_add(struct store *store, const struct store_model *model, int64_t size_bytes, const char *state,
+                int64_t *model_id, struct status *st);
+bool models_add_part(struct store *store, int64_t model_id, int64_t first_byte, const void *bytes, size_t size_bytes,
+                     struct status *st);
+
+/* Take away a model or an upload; where activations name it the row stays, as deleted. */
+bool models_drop(struct store *store, int64_t model_id, struct status *st);
+
 #endif

@@ -113,8 +113,35 @@ static const char schema[] =
     " content BLOB NOT NULL,"
     " PRIMARY KEY(user_id, name)) STRICT;";
 
+/* Version 2: models of any size, uploads, rollback.
+ *
+ * model_part: SQLite takes no value above 10^9 bytes, and a model arrives in chunks: each is a row. A row of `model` is an
+ * upload until its file has been checked; one that was deleted stays where activations name it. activation.previous is
+ * where a rollback goes back to, which is not always the activation before. */
+static const char models[] =
+    "CREATE TABLE model_part("
+    " model_id INTEGER NOT NULL REFERENCES model,"
+    " first_byte INTEGER NOT NULL CHECK(first_byte >= 0),"
+    " checksum INTEGER NOT NULL," /* XXH3-64 of bytes */
+    " bytes BLOB NOT NULL,"
+    " PRIMARY KEY(model_id, first_byte)) STRICT;"
+    "ALTER TABLE model ADD COLUMN state TEXT NOT NULL DEFAULT 'stored'"
+    " CHECK(state IN ('upload', 'stored', 'deleted'));"
+    "ALTER TABLE model ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE model ADD COLUMN changed_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE model ADD COLUMN training TEXT NOT NULL DEFAULT '{}';" /* what its file says, JSON */
+    "ALTER TABLE model ADD COLUMN report TEXT;"                         /* of its evaluation, JSON */
+    "INSERT INTO model_part(model_id, first_byte, checksum, bytes)"
+    " SELECT model_id, 0, checksum, bytes FROM model WHERE length(bytes) > 0;"
+    "UPDATE model SET size_bytes = length(bytes);"
+    "ALTER TABLE model DROP COLUMN checksum;"
+    "ALTER TABLE model DROP COLUMN bytes;"
+    "CREATE INDEX model_sha256 ON model(sha256);"
+    "CREATE INDEX activation_version ON activation(version);"
+    "ALTER TABLE activation ADD COLUMN previous INTEGER;";
+
 /* Step i makes version i + 1. */
-static const char *const steps[] = {schema};
+static const char *const steps[] = {schema, models};
 
 int migrations_newest(void)
 {

@@ -38,7 +38,8 @@ struct store;
     X(CHECK_KEYS, BOTH, "PRAGMA foreign_key_check")                                                                    \
     X(CHECK_TOTALS, BOTH, "SELECT (SELECT count(*) FROM user), (SELECT count(*) FROM event)")                          \
     X(CHECK_COUNTS, BOTH, "SELECT position, checksum, bytes FROM counts WHERE bytes IS NOT NULL")                      \
-    X(CHECK_MODELS, BOTH, "SELECT version, checksum, bytes FROM model")                                                \
+    X(CHECK_MODELS, BOTH,                                                                                              \
+      "SELECT m.version, p.checksum, p.bytes FROM model_part AS p JOIN model AS m ON m.model_id = p.model_id")         \
     /* users */                                                                                                        \
     X(USER_FIND, BOTH, "SELECT user_id FROM user WHERE name = ?1")                                                     \
     X(USER_ADD, WRITER, "INSERT INTO user(user_id, name, bucket) VALUES(?1, ?2, ?3)")                                  \
@@ -116,15 +117,65 @@ struct store;
       "SELECT position, checksum, bytes FROM counts WHERE position <= ?1 AND bytes IS NOT NULL"                        \
       " ORDER BY position DESC LIMIT 1")                                                                               \
     /* models */                                                                                                       \
-    X(MODEL_PUT, WRITER,                                                                                               \
-      "INSERT INTO model(version, name, sha256, created_ms, checksum, bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"           \
-      " ON CONFLICT(version) DO NOTHING")                                                                              \
+    X(MODEL_ADD, WRITER,                                                                                               \
+      "INSERT INTO model(version, name, sha256, created_ms, changed_ms, size_bytes, state)"                            \
+      " VALUES(?1, ?2, ?3, ?4, ?4, ?5, ?6) ON CONFLICT(version) DO UPDATE SET name = excluded.name,"                   \
+      " sha256 = excluded.sha256, created_ms = excluded.created_ms, changed_ms = excluded.changed_ms,"                 \
+      " size_bytes = excluded.size_bytes, state = excluded.state, training = '{}', report = NULL"                      \
+      " WHERE model.state = 'deleted' RETURNING model_id")                                                             \
+    X(MODEL_PART_ADD, WRITER, "INSERT INTO model_part(model_id, first_byte, checksum, bytes) VALUES(?1, ?2, ?3, ?4)")  \
+    X(MODEL_FIND, BOTH,                                                                                                \
+      "SELECT version, name, sha256, created_ms, size_bytes, model_id FROM model"                                      \
+      " WHERE (version = ?1 OR name = ?1) AND state = 'stored'"                                                        \
+      " ORDER BY version = ?1 DESC, created_ms DESC, model_id DESC LIMIT 1")                                           \
     X(MODEL_LOAD, BOTH,                                                                                                \
-      "SELECT version, name, sha256, created_ms, checksum, bytes FROM model WHERE version = ?1")                       \
+      "SELECT version, name, sha256, created_ms, size_bytes, model_id FROM model"                                      \
+      " WHERE version = ?1 AND state = 'stored'")                                                                      \
+    X(MODEL_PARTS, BOTH, "SELECT first_byte, checksum, bytes FROM model_part WHERE model_id = ?1 ORDER BY first_byte") \
+    X(MODEL_PART_AT, BOTH,                                                                                             \
+      "SELECT first_byte, checksum, bytes FROM model_part WHERE model_id = ?1 AND first_byte <= ?2"                    \
+      " ORDER BY first_byte DESC LIMIT 1")                                                                             \
+    X(MODEL_DESCRIBE, WRITER,                                                                                          \
+      "UPDATE model SET training = ifnull(?2, training), report = ifnull(?3, report)"                                  \
+      " WHERE version = ?1 AND state <> 'deleted'")                                                                    \
+    X(MODEL_LIST, BOTH,                                                                                                \
+      "SELECT version, name, sha256, created_ms, size_bytes, training, report,"                                        \
+      " ifnull((SELECT max(at_ms) FROM activation AS a WHERE a.version = m.version), 0)"                               \
+      " FROM model AS m WHERE state = 'stored' ORDER BY created_ms DESC, model_id DESC")                               \
+    X(MODEL_REPORT, BOTH, "SELECT report FROM model WHERE version = ?1 AND state = 'stored'")                          \
+    X(MODEL_DROP_PARTS, WRITER, "DELETE FROM model_part WHERE model_id = ?1")                                          \
+    X(MODEL_DROP, WRITER,                                                                                              \
+      "DELETE FROM model WHERE model_id = ?1"                                                                          \
+      " AND NOT EXISTS(SELECT 1 FROM activation WHERE activation.version = model.version)")                            \
+    X(MODEL_HIDE, WRITER, "UPDATE model SET state = 'deleted', report = NULL WHERE model_id = ?1")                     \
+    /* uploads */                                                                                                      \
+    X(UPLOAD_FIND, WRITER,                                                                                             \
+      "SELECT version, name, sha256, created_ms, size_bytes, model_id, state = 'stored',"                              \
+      " ifnull((SELECT first_byte + length(bytes) FROM model_part AS p WHERE p.model_id = m.model_id"                  \
+      "  ORDER BY first_byte DESC LIMIT 1), 0)"                                                                        \
+      " FROM model AS m WHERE sha256 = ?1 AND state <> 'deleted'"                                                      \
+      " ORDER BY state = 'stored' DESC, model_id DESC LIMIT 1")                                                        \
+    X(UPLOAD_LOAD, BOTH,                                                                                               \
+      "SELECT version, name, sha256, created_ms, size_bytes, model_id FROM model"                                      \
+      " WHERE version = ?1 AND state = 'upload'")                                                                      \
+    X(UPLOAD_TOUCH, WRITER, "UPDATE model SET changed_ms = ?2 WHERE model_id = ?1")                                    \
+    X(UPLOAD_FINISH, WRITER,                                                                                           \
+      "UPDATE model SET state = 'stored', created_ms = ?2 WHERE version = ?1 AND state = 'upload'")                    \
+    X(UPLOAD_OLDEST, WRITER,                                                                                           \
+      "SELECT model_id FROM model WHERE state = 'upload' AND changed_ms < ?1 ORDER BY changed_ms LIMIT 1")             \
+    X(UPLOAD_BY_VERSION, WRITER, "SELECT model_id FROM model WHERE version = ?1 AND state = 'upload'")                 \
+    X(UPLOAD_COUNT, WRITER,                                                                                            \
+      "SELECT count(*) FILTER (WHERE state = 'upload'), count(*) FILTER (WHERE state = 'stored' AND name <> ?1)"       \
+      " FROM model")                                                                                                   \
+    /* activations */                                                                                                  \
     X(ACTIVATION_PUT, WRITER,                                                                                          \
-      "INSERT INTO activation(position, version, counts_position, at_ms)"                                              \
-      " SELECT ?1, version, ?3, ?4 FROM model WHERE version = ?2")                                                     \
-    X(ACTIVATION_LATEST, BOTH, "SELECT version FROM activation ORDER BY position DESC LIMIT 1")
+      "INSERT INTO activation(position, version, counts_position, at_ms, previous)"                                    \
+      " SELECT ?1, version, ?3, ?4, ?5 FROM model WHERE version = ?2 AND state = 'stored'")                            \
+    X(ACTIVATION_LATEST, BOTH,                                                                                         \
+      "SELECT position, version, ifnull(previous, 0) FROM activation ORDER BY position DESC LIMIT 1")                  \
+    X(ACTIVATION_AT, BOTH,                                                                                             \
+      "SELECT a.position, a.version, ifnull(a.previous, 0), m.state = 'stored' FROM activation AS a"                   \
+      " JOIN model AS m ON m.version = a.version WHERE a.position = ?1")
 /* clang-format on */
 
 enum sql {

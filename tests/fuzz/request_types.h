@@ -13,13 +13,16 @@
 #define CAPPED_BYTES (256u << 10)
 
 static const ProtobufCMessageDescriptor *const request_types[] = {
-    &recsys__ping_request__descriptor,         &recsys__server_info_request__descriptor,
-    &recsys__status_request__descriptor,       &recsys__event_add_request__descriptor,
-    &recsys__user_history_request__descriptor, &recsys__item_put_request__descriptor,
-    &recsys__item_get_request__descriptor,     &recsys__item_delete_request__descriptor,
-    &recsys__item_list_request__descriptor,    &recsys__feature_put_request__descriptor,
-    &recsys__recommend_request__descriptor,    &recsys__rank_request__descriptor,
-    &recsys__similar_request__descriptor,
+    &recsys__ping_request__descriptor,           &recsys__server_info_request__descriptor,
+    &recsys__status_request__descriptor,         &recsys__event_add_request__descriptor,
+    &recsys__user_history_request__descriptor,   &recsys__item_put_request__descriptor,
+    &recsys__item_get_request__descriptor,       &recsys__item_delete_request__descriptor,
+    &recsys__item_list_request__descriptor,      &recsys__feature_put_request__descriptor,
+    &recsys__recommend_request__descriptor,      &recsys__rank_request__descriptor,
+    &recsys__similar_request__descriptor,        &recsys__model_put_request__descriptor,
+    &recsys__model_get_request__descriptor,      &recsys__model_list_request__descriptor,
+    &recsys__model_activate_request__descriptor, &recsys__model_rollback_request__descriptor,
+    &recsys__model_delete_request__descriptor,
 };
 
 #define REQUEST_TYPES_COUNT (sizeof request_types / sizeof *request_types)

@@ -9,9 +9,9 @@ import zmq
 
 import protobuf
 import shop
-from daemon import SharedDaemon
+from daemon import RpcError, SharedDaemon
 
-# One request of every method, with every reply field that a test can know: method, params, expected
+# One request of every method, with every reply field that a test can know: method, params, expected; or the reason of a refusal
 REQUESTS = [
     ("ping", {"text": "grüße"}, {"text": "grüße"}),
     ("server.info", {}, {"name": "recsysd", "protocol": 1}),
@@ -22,6 +22,13 @@ REQUESTS = [
     ("item.delete", {"items": ["none"]}, {"deleted": 0, "missing": ["none"]}),
     ("feature.put", {"modality": "text", "rows": [{"item": "i0003", "values": [1.0] * shop.TEXT}]},
      {"stored": 1, "errors": [], "created_items": 0}),
+    ("model.put", {"name": "m", "sha256": "0" * 64, "total": 100},
+     {"name": "m", "version": "m-00000000", "received": 0, "total": 100, "complete": False}),
+    ("model.get", {"name": "default", "n": 100}, {"name": "default", "offset": 0}),
+    ("model.list", {}, {}),
+    ("model.activate", {"name": "default"}, {"activated": False, "kept": "it is active already"}),
+    ("model.rollback", {}, "NO_PREVIOUS"),
+    ("model.delete", {"name": "none"}, "UNKNOWN_MODEL"),
     ("event.add", {"events": [{"user": "u", "item": "i0000", "key": "k0"}]},
      {"added": 0, "duplicates": 1, "errors": [], "created_users": 0, "created_items": 0}),
     ("user.history", {"user": "u", "n": 2}, {"user": "u", "known": True}),
@@ -47,7 +54,16 @@ class Encodings(SharedDaemon):
         methods = self.client.call("server.info")["methods"]
         self.assertEqual(sorted(methods), sorted(method for method, _, _ in REQUESTS))
 
+    def check_refused(self, method, params, reason):
+        for client in (self.client, self.pb):
+            with self.assertRaises(RpcError) as caught:
+                client.call(method, **params)
+            self.assertEqual(caught.exception.reason, reason, method)
+
     def check(self, method, params, expected):
+        if isinstance(expected, str):
+            self.check_refused(method, params, expected)
+            return
         by_json, by_protobuf = self.client.call(method, **params), self.pb.call(method, **params)
         for name, value in expected.items():
             self.assertEqual(plain(by_json[name]), value, (method, name, "json"))
