@@ -169,3 +169,14 @@ bool encoder_encode(const struct model *model, const struct encoder_item *items,
     }
     return ok;
 }
+
+bool encoder_correct(const struct model *model, const struct encoder_rows *rows, size_t first, size_t count,
+                     struct arena *arena)
+{
+    struct arena_mark mark = arena_mark(arena);
+    bool ok = true;
+    for (int v = 0; ok && v < model->architecture.view_count; v++)
+        ok = model->architecture.views[v].correction == 0 || correct_view(model, v, rows, first, count, arena);
+    arena_rewind(arena, mark);
+    return ok;
+}

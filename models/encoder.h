@@ -38,6 +38,10 @@ void encoder_rows_close(struct encoder_rows *rows);
 bool encoder_encode(const struct model *model, const struct encoder_item *items, size_t count,
                     const struct encoder_rows *rows, size_t first, struct arena *arena);
 
+/* Make the roles of `count` rows from `first` anew out of their views, after the corrections have changed. False when the arena gives out. */
+bool encoder_correct(const struct model *model, const struct encoder_rows *rows, size_t first, size_t count,
+                     struct arena *arena);
+
 /* Copy row `from` of one set to row `to` of another of the same architecture. */
 void encoder_copy(const struct architecture *architecture, const struct encoder_rows *out, size_t to,
                   const struct encoder_rows *in, size_t from);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "models/head.h"
 
+#include "models/head_corrections.h"
 #include "models/matrix.h"
 #include "models/recommender_internal.h"
 
@@ -22,6 +23,7 @@ struct work {
     float *sorted;  /* (length) */
     int *behaviour; /* (length) */
     size_t *bucket; /* (length) */
+    struct head_corrections corrections;
 };
 
 static size_t age_of(const struct work *w, size_t l)
@@ -76,6 +78,9 @@ static void logit_gradients(const struct work *w, const struct recommender_pass 
             g->similarity[similarity].behaviour[w->behaviour[l]] += dlogit[l];
     }
     g->similarity[similarity].sharpness[pass->head] += dsharpness;
+    float *dpick = w->corrections.dpick[similarity];
+    for (size_t l = 0; dpick != NULL && l < L; l++)
+        dpick[c * L + l] = dlogit[l] * w->model->weights.similarity[similarity].sharpness[pass->head];
     if (a->similarities[similarity].kind != ATTENTION_ADDITIVE)
         return;
     const struct similarity *s = &a->similarities[similarity];
@@ -92,6 +97,22 @@ static void logit_gradients(const struct work *w, const struct recommender_pass 
 static float stream_weight(const struct work *w, int stream, float log_popularity)
 {
     return w->model->weights.stream[stream] + w->model->weights.stream_count[stream] * log_popularity;
+}
+
+/* the gradient of the raw judgements, where the rows they are made of are learned */
+static void correct_judges(const struct work *w, int similarity, size_t c, const float *weight, float dscore,
+                           float log_popularity)
+{
+    const struct architecture *a = &w->model->architecture;
+    size_t L = w->user.length;
+    for (int i = 0; i < a->stream_count; i++) {
+        float *djudge = w->corrections.djudge[a->streams[i].judge];
+        if (a->streams[i].pick != similarity || djudge == NULL)
+            continue;
+        float factor = dscore * stream_weight(w, i, log_popularity);
+        for (size_t l = 0; l < L; l++)
+            djudge[c * L + l] += factor * weight[l] * w->user.value[l];
+    }
 }
 
 /* everything of one candidate that one similarity picks for: forward adds to the score, backward takes dscore from there */
@@ -126,6 +147,7 @@ static void pick_streams(struct work *w, const struct recommender_pass *pass, in
     }
     if (!backward)
         return;
+    correct_judges(w, similarity, c, weight, dscore, log_popularity);
     for (size_t l = 0; l < L; l++)
         sum += weight[l] * dweight[l];
     for (size_t l = 0; l < L; l++)
@@ -142,10 +164,14 @@ static void run_streams(struct work *w, const struct recommender_block *block, b
         heads = a->similarities[i].heads > heads ? a->similarities[i].heads : heads;
     for (pass.head = 0; pass.head < heads && w->user.length > 0; pass.head++) {
         recommender_compare(&pass);
+        if (backward)
+            head_corrections_clear(&w->corrections, &w->user);
         for (int i = 0; i < a->similarity_count; i++)
             if (pass.head < a->similarities[i].heads && recommender_picks(a, i))
                 for (size_t c = 0; c < block->count; c++)
                     pick_streams(w, &pass, i, c, backward);
+        if (backward)
+            head_corrections_add(&w->corrections, &pass, w->gradient);
     }
 }
 
@@ -219,7 +245,8 @@ static bool prepare(struct work *w, struct arena *arena)
     return cooccurrence_compute(w->cooccurrence, w->items->counts, newest_first, L, *m->cooccurrence, *m->epsilon,
                                 *m->decay) &&
            recommender_prepare_head(&w->user, w->model, w->query->events, w->query->count, w->query->now_ms,
-                                    w->query->state, arena);
+                                    w->query->state, arena) &&
+           (w->gradient == NULL || head_corrections_init(&w->corrections, &w->user, events, arena));
 }
 
 /* the items that compete start from their co-occurrence, the others are out */

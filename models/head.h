@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Stage two's gradient: of the softmax cross-entropy of the *total* score on one held-out event, with respect to the head: weights of the streams and of the
- * sequence, temperatures, biases of position, time and behaviour, values of behaviours, co-occurrence, prior. Items and states rest. */
+ * sequence, temperatures, biases of position, time and behaviour, values of behaviours, low-rank corrections, co-occurrence, prior. Items and states rest. */
 #ifndef RECSYS_MODELS_HEAD_H
 #define RECSYS_MODELS_HEAD_H
 
@@ -33,7 +33,7 @@ struct head_sample {
 };
 
 /* The loss, -log softmax(score)[target] over the items that compete; its gradient, times `scale`, is added to the PARAM_HEAD tensors of `gradient` (NULL:
- * only the loss). `score` (items) is scratch. The low-rank corrections are left out. Negative when the arena gives out. */
+ * only the loss). `score` (items) is scratch. Negative when the arena gives out. */
 double head_gradient(const struct weights *gradient, const struct model *model, const struct head_items *items,
                      const struct head_sample *sample, const struct head_query *query, float scale, float *score,
                      struct cooccurrence *cooccurrence, struct arena *arena);

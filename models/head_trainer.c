@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "models/head_trainer.h"
 
+#include "models/encoder.h"
 #include "models/optimiser.h"
 #include "models/random.h"
 
@@ -48,6 +49,18 @@ struct head_trainer {
 
 /* ---- starting values */
 
+/* A random and B zero: they begin as nothing, and have a gradient */
+static void start_corrections(struct model *model, int view)
+{
+    size_t r = (size_t)model->architecture.views[view].components;
+    size_t count = r * (size_t)model->architecture.views[view].correction;
+    struct random random;
+    random_init(&random, 1 + (uint64_t)view);
+    for (int role = 0; role < ROLE_COUNT && count > 0; role++)
+        for (size_t i = 0; i < count; i++)
+            model->weights.view[view].down[role][i] = random_normal(&random) / sqrtf((float)r);
+}
+
 void head_start(struct model *model, const float *behaviour_weight, float sequence)
 {
     const struct architecture *a = &model->architecture;
@@ -61,6 +74,8 @@ void head_start(struct model *model, const float *behaviour_weight, float sequen
         for (int age = 0; age < ARCHITECTURE_POSITIONS; age++)
             w->similarity[i].position[age] = logf(0.8f) * (float)age;
     }
+    for (int i = 0; i < a->view_count; i++)
+        start_corrections(model, i);
     for (int i = 0; i < a->stream_count; i++) {
         const char *pick = a->views[a->similarities[a->streams[i].pick].candidate_view].modality;
         const char *judge = a->views[a->similarities[a->streams[i].judge].candidate_view].modality;
@@ -261,6 +276,32 @@ static bool check_aside(struct head_trainer *t, struct head_epoch *epoch, double
     return true;
 }
 
+/* the items' roles follow the corrections */
+static void correct_job(void *context, size_t thread, size_t threads)
+{
+    struct head_trainer *t = context;
+    struct head_thread *own = &t->thread[thread];
+    size_t first, last;
+    team_share(t->data->items.count, thread, threads, &first, &last);
+    own->failed = own->failed || !encoder_correct(t->model, t->data->items.rows, first, last - first, &own->arena);
+}
+
+static bool is_corrected(const struct architecture *a)
+{
+    for (int v = 0; v < a->view_count; v++)
+        if (a->views[v].correction > 0)
+            return true;
+    return false;
+}
+
+/* the model's numbers from those that are trained, and the items as they are with them */
+static void follow(struct head_trainer *t)
+{
+    from_theta(t);
+    if (is_corrected(&t->model->architecture))
+        team_run(t->team, correct_job, t);
+}
+
 static bool run_batch(struct head_trainer *t, struct head_epoch *epoch, struct status *st)
 {
     team_run(t->team, batch_job, t);
@@ -279,7 +320,7 @@ static bool run_batch(struct head_trainer *t, struct head_epoch *epoch, struct s
     if (!isfinite(epoch->gradient_norm))
         return status_fail(st, STATUS_INTERNAL, "DIVERGED", "the head's gradient is not a number any more in epoch %d",
                            epoch->epoch);
-    from_theta(t);
+    follow(t);
     return true;
 }
 
@@ -377,7 +418,7 @@ bool head_trainer_run(struct model *model, const struct head_trainer_data *data,
     }
     if (ok) {
         memcpy(t->theta, t->best, model->params.total * sizeof(float));
-        from_theta(t);
+        follow(t);
     }
     close(t);
     return ok;
