@@ -24,10 +24,10 @@
     X(id_dropout,          0.1,   0,    0.95,  "of an item's own embedding, for a step")                               \
     X(modality_dropout,    0.1,   0,    0.95,  "of each modality of an item, for a step")                              \
     X(feature_noise,       0.0,   0,    1,     "deviation of the noise on features")                                   \
-    X(label_smoothing,     0.0,   0,    0.9,   "share of the target that all items get; softmax only")                 \
-    X(batch_users,         128,   1,    65536, "histories in a step")                                                  \
+    X(label_smoothing,     0.1,   0,    0.9,   "share of the target that all items get; softmax only")                 \
+    X(batch_users,         32,    1,    65536, "histories in a step")                                                  \
     X(learning_rate,       0.001, 0,    1,     "of Adam")                                                              \
-    X(weight_decay,        0.0,   0,    10,    "decoupled, times the learning rate")                                   \
+    X(weight_decay,        1,     0,    10,    "decoupled, times the learning rate")                                   \
     X(clip,                5,     0,    1e6,   "of the gradient's norm; 0: none")                                      \
     X(warmup_steps,        100,   0,    1e6,   "over which the learning rate rises")                                   \
     X(epochs,              200,   0,    10000, "at most")                                                              \
@@ -39,10 +39,10 @@
     X(gbce_t,              0.75,  0,    1,     "calibration of gBCE")                                                  \
     X(mask_seen,           -1,    -1,   1,     "items of the history do not compete: 1 yes, 0 no, -1 if nobody repeats")\
     X(random_window,       0,     0,    1,     "half of the histories that are too long start anywhere")               \
-    X(head_epochs,         20,    0,    1000,  "passes of stage two over the held-out events")                         \
+    X(head_epochs,         12,    0,    1000,  "passes of stage two over the held-out events")                         \
     X(head_learning_rate,  0.02,  0,    1,     "of stage two")                                                         \
-    X(head_queries,        8192,  16,   1e7,   "held-out events that stage two learns from, at most")                  \
-    X(head_candidates,     4096,  16,   1e6,   "items they are compared with, at most")                                \
+    X(head_queries,        4096,  16,   1e7,   "held-out events that stage two learns from, at most")                  \
+    X(head_candidates,     8192,  16,   1e6,   "items they are compared with, at most")                                \
     X(head_decay,          0.001, 0,    10,    "pull of the head's numbers to where they start")                       \
     X(correction,          0,     0,    256,   "rank of the learned corrections to q, k, r, v; 0: none")
 /* clang-format on */
