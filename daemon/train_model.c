@@ -195,8 +195,8 @@ static void freeze(struct model *model, const struct train_without *without)
         *model->weights.popularity = *model->weights.recent = 0;
 }
 
-static void start(struct model *model, const struct train_data *data, const struct train_without *without,
-                  uint64_t seed)
+static void start(struct model *model, const struct train_data *data, const struct train_options *o,
+                  const struct train_without *without, uint64_t seed)
 {
     float weight[ARCHITECTURE_BEHAVIOURS_MAX] = {0};
     for (int b = 0; b < model->architecture.behaviour_count; b++)
@@ -205,7 +205,8 @@ static void start(struct model *model, const struct train_data *data, const stru
                 strcmp(data->engine.behaviours[i].name, model->architecture.behaviours[b]) == 0)
                 weight[b] = data->engine.behaviours[i].weight;
     trainer_start(model, seed);
-    head_start(model, weight, 0.7f);
+    float sequence = 0.7f; /* beside streams and counts it says less than it learned alone */
+    head_start(model, weight, sequence, model->architecture.blocks > 0 ? sequence * (float)o->prior : 0);
     freeze(model, without);
 }
 
@@ -232,6 +233,6 @@ struct model *train_model_new(const struct architecture *a, const struct train_v
         return NULL;
     }
     memcpy(model->item_training_count, set->count, rows * sizeof(float));
-    start(model, data, without, seed);
+    start(model, data, o, without, seed);
     return model;
 }

@@ -25,6 +25,7 @@
     X(modality_dropout,    0.1,   0,    0.95,  "of each modality of an item, for a step")                              \
     X(feature_noise,       0.0,   0,    1,     "deviation of the noise on features")                                   \
     X(label_smoothing,     0.1,   0,    0.9,   "share of the target that all items get; softmax only")                 \
+    X(prior,               0,     0,    10,    "of log(1 + training events) beside the sequence term in stage one")    \
     X(batch_users,         32,    1,    65536, "histories in a step")                                                  \
     X(learning_rate,       0.001, 0,    1,     "of Adam")                                                              \
     X(weight_decay,        1,     0,    10,    "decoupled, times the learning rate")                                   \

@@ -64,6 +64,7 @@ static struct trainer_options trainer_options_of(const struct train_runner *f)
                                     .modality_dropout = (float)o->modality_dropout,
                                     .feature_noise = (float)o->feature_noise,
                                     .label_smoothing = (float)o->label_smoothing,
+                                    .prior = f->request.without.prior ? 0 : (float)o->prior,
                                     .average = (float)o->average,
                                     .loss = (enum trainer_loss)(int)o->loss,
                                     .ahead = (int)o->ahead,

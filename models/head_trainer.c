@@ -61,7 +61,7 @@ static void start_corrections(struct model *model, int view)
             model->weights.view[view].down[role][i] = random_normal(&random) / sqrtf((float)r);
 }
 
-void head_start(struct model *model, const float *behaviour_weight, float sequence)
+void head_start(struct model *model, const float *behaviour_weight, float sequence, float popularity)
 {
     const struct architecture *a = &model->architecture;
     const struct weights *w = &model->weights;
@@ -86,7 +86,7 @@ void head_start(struct model *model, const float *behaviour_weight, float sequen
     *w->cooccurrence = 1.4f;
     *w->epsilon = EPSILON_START;
     *w->decay = DECAY_START;
-    *w->popularity = 0;
+    *w->popularity = popularity;
     *w->recent = 0.01f;
     if (w->sequence_scale != NULL)
         *w->sequence_scale = sequence;

@@ -38,8 +38,8 @@ struct head_epoch {
 /* After every epoch. */
 typedef void head_trainer_observer(void *context, const struct head_epoch *epoch);
 
-/* Starting values of the head: the default model's weights, the sequence term at `sequence`. Streams that are not there are none. */
-void head_start(struct model *model, const float *behaviour_weight, float sequence);
+/* Starting values of the head: the default model's weights, the sequence term at `sequence`, log(1 + popularity) at `popularity`. */
+void head_start(struct model *model, const float *behaviour_weight, float sequence, float popularity);
 
 /* Train; `model` is changed in place. Every fifth query is put aside, and the numbers of the epoch that is best on those are kept: a head of a few
  * hundred numbers fits a few thousand events better than they deserve. False out of memory (RESOURCE_EXHAUSTED) or where the loss stops being a number (INTERNAL / DIVERGED). */

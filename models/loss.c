@@ -61,6 +61,8 @@ static double softmax_row(float *score, const struct loss_rows *rows, size_t row
         memset(score, 0, columns * sizeof *score);
         return 0;
     }
+    for (size_t j = 0; rows->bias != NULL && j < columns; j++)
+        score[j] += rows->bias[j];
     mask_seen(score, rows, row);
     const uint32_t *target = rows->target + row * rows->targets;
     for (size_t k = 0; k < rows->targets; k++)

@@ -21,6 +21,7 @@ struct loss_rows {
     /* Columns that do not compete in a row, or NULL: those of seen[seen_from[row]] to seen[row], but for the targets; UINT32_MAX is none. */
     const uint32_t *seen;
     const size_t *seen_from;
+    const float *bias; /* (columns) added to the scores, at rest, or NULL; of the softmax over all columns */
 };
 
 /* Cross-entropy of the softmax over all columns, summed over a row's targets. A share `smoothing` of the target's probability is spread evenly over those that compete (Szegedy et

@@ -102,9 +102,12 @@ static bool reserve(struct trainer *t)
     t->sample.column = malloc((size_t)(o->negatives + 1) * sizeof *t->sample.column);
     t->sample.log_q = malloc((size_t)(o->negatives + 1) * sizeof(float));
     t->sample.o = malloc((size_t)(o->negatives + 1) * d * sizeof(float));
-    bool ok = t->token != NULL && t->output != NULL && t->best != NULL && (o->average <= 0 || t->average != NULL) &&
-              t->users != NULL && t->window_first != NULL && t->window_last != NULL && t->sample.column != NULL &&
-              t->sample.log_q != NULL && t->sample.o != NULL;
+    t->bias = o->prior > 0 ? malloc((t->set->columns + 1) * sizeof(float)) : NULL;
+    for (size_t i = 0; t->bias != NULL && i < t->set->columns; i++)
+        t->bias[i] = o->prior * log1pf(t->set->count[i]);
+    bool ok = (o->prior <= 0 || t->bias != NULL) && t->token != NULL && t->output != NULL && t->best != NULL &&
+              (o->average <= 0 || t->average != NULL) && t->users != NULL && t->window_first != NULL &&
+              t->window_last != NULL && t->sample.column != NULL && t->sample.log_q != NULL && t->sample.o != NULL;
     for (size_t i = 0; ok && i < team_size(t->team); i++)
         ok = reserve_thread(t, i);
     return ok;
@@ -158,6 +161,7 @@ void trainer_free(struct trainer *t)
     optimiser_close(&t->optimiser);
     free(t->token);
     free(t->output);
+    free(t->bias);
     free(t->best);
     free(t->average);
     free(t->users);
@@ -300,6 +304,8 @@ static void rank_query(struct trainer *t, struct trainer_thread *own, const stru
     const struct evaluation_data *data = t->set->data;
     size_t from = data->user_start[query->user], to = from + query->at;
     uint32_t target = t->set->column_of[data->events[to].item];
+    for (size_t i = 0; t->bias != NULL && i < t->set->columns; i++)
+        score[i] += t->bias[i];
     if (target == TRAINING_NO_COLUMN || !isfinite(score[target]))
         return;
     for (size_t e = from; t->options.mask_seen && e < to; e++) {

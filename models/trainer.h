@@ -23,7 +23,10 @@ struct trainer_options {
     float id_dropout, modality_dropout; /* of an item's embedding, of each of its other modalities, for a step */
     float feature_noise;                /* deviation, per component of the features */
     float label_smoothing; /* share of the target's probability that goes to all items alike; softmax only */
-    float average;         /* decay per step of the average of the weights that is kept; 0: the weights themselves */
+    /* The softmax over all items is of s + prior · log(1 + the item's training events): what is popular anyway need not be learned by the states, and rare
+     * items are not pushed down for being rare (logit adjustment, Menon et al. 2021). The head decides how much of the prior to serve with. */
+    float prior;
+    float average; /* decay per step of the average of the weights that is kept; 0: the weights themselves */
     enum trainer_loss loss;
     int ahead; /* events that a row predicts: the next, and at 1/2, 1/3, ... of the weight those after it; the sampled losses know only the next */
     int negatives; /* of the sampled losses, shared by a step */
@@ -36,7 +39,7 @@ struct trainer_options {
 struct trainer_epoch {
     int epoch; /* from 1 */
     double loss, gradient_norm, learning_rate;
-    double ndcg, hit_rate; /* at 10, on the validation part, by the sequence term alone */
+    double ndcg, hit_rate; /* at 10, on the validation part, by the sequence term and that prior */
     double seconds;        /* of training; validation is not in it */
     size_t events;
     int best_epoch;

@@ -35,6 +35,7 @@ struct trainer {
     uint32_t *users; /* (user_count): those with two training events */
     size_t user_count;
     float *token, *output; /* (columns, d): z and o of this step */
+    float *bias;           /* (columns): the prior, or NULL */
     float *average, *best; /* (params.total) or NULL */
     struct trainer_thread thread[TEAM_THREADS_MAX];
     /* this step's batch: windows of training events */

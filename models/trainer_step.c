@@ -159,6 +159,7 @@ static void rows_fill(struct rows *r, const struct trainer *t, size_t first, siz
     r->sequences.token = r->token;
     r->loss.count = tokens;
     r->loss.u = r->u;
+    r->loss.bias = t->bias;
     r->loss.seen = t->options.mask_seen ? r->column : NULL;
     memset(r->du, 0, tokens * d * sizeof(float));
     memset(r->dtoken, 0, tokens * d * sizeof(float));

@@ -67,7 +67,7 @@ static struct scene *scene_new(enum random_model_kind kind, size_t users, uint32
         s->ids[i] = i;
     s->model = random_model(kind, 6);
     memset(s->model->weights.stream_count, 0, (size_t)s->model->architecture.stream_count * sizeof(float));
-    head_start(s->model, behaviour_weight, .7f);
+    head_start(s->model, behaviour_weight, .7f, 0);
     random_items_init(&s->shop, s->model, items, .1f, 7);
     random_items_encode(&s->shop, s->model, &s->rows);
     s->head = (struct head_trainer_data){&s->data,

@@ -79,7 +79,8 @@ static void draw_rows(struct loss *l, struct random *rng)
                                  l->target,
                                  s->weights ? l->weight : NULL,
                                  s->seen ? l->seen : NULL,
-                                 s->seen ? l->seen_from : NULL};
+                                 s->seen ? l->seen_from : NULL,
+                                 NULL};
 }
 
 static void draw_sample(struct loss *l, struct random *rng)
@@ -325,4 +326,35 @@ Test(loss, a_sample_of_nothing_but_the_target)
     cr_assert_lt(fabs(run(&l)), 1e-6);
     check_untouched(&l, "all are hits");
     loss_close(&l);
+}
+
+/* A bias of the columns is what one more number in every row would be: 1 in the states, the bias in the items. */
+Test(loss, a_bias_is_one_more_dimension)
+{
+    enum { FEW = 3, WIDE = 5, LONG = 4 };
+    struct random rng;
+    float u[FEW * LONG], o[WIDE * LONG], wide_u[FEW * (LONG + 1)], wide_o[WIDE * (LONG + 1)], bias[WIDE];
+    float du[FEW * LONG] = {0}, dout[WIDE * LONG] = {0}, wide_du[FEW * (LONG + 1)] = {0},
+                   wide_dout[WIDE * (LONG + 1)] = {0};
+    float scratch[LOSS_BLOCK * WIDE];
+    const uint32_t target[FEW] = {4, 0, 2};
+    random_init(&rng, 77);
+    for (size_t i = 0; i < FEW; i++)
+        for (size_t j = 0; j <= LONG; j++)
+            wide_u[i * (LONG + 1) + j] = j < LONG ? (u[i * LONG + j] = random_normal(&rng)) : 1;
+    for (size_t i = 0; i < WIDE; i++)
+        for (size_t j = 0; j <= LONG; j++)
+            wide_o[i * (LONG + 1) + j] =
+                j < LONG ? (o[i * LONG + j] = random_normal(&rng)) : (bias[i] = 3 * random_normal(&rng));
+    struct loss_rows rows = {.count = FEW, .u = u, .targets = 1, .target = target, .bias = bias};
+    struct loss_rows wide = {.count = FEW, .u = wide_u, .targets = 1, .target = target};
+    double loss = loss_softmax(du, dout, &rows, o, WIDE, LONG, .1f, .5f, scratch);
+    double wanted = loss_softmax(wide_du, wide_dout, &wide, wide_o, WIDE, LONG + 1, .1f, .5f, scratch);
+    cr_assert_lt(fabs(loss - wanted), 1e-5, "%g, wanted %g", loss, wanted);
+    for (size_t i = 0; i < FEW; i++)
+        for (size_t j = 0; j < LONG; j++)
+            cr_assert_lt(fabsf(du[i * LONG + j] - wide_du[i * (LONG + 1) + j]), 1e-5f);
+    for (size_t i = 0; i < WIDE; i++)
+        for (size_t j = 0; j < LONG; j++)
+            cr_assert_lt(fabsf(dout[i * LONG + j] - wide_dout[i * (LONG + 1) + j]), 1e-5f);
 }

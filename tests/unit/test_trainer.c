@@ -221,8 +221,11 @@ Test(trainer, agrees_with_differences)
         enum trainer_loss loss;
         bool mask_seen;
         int ahead;
-    } cases[] = {
-        {TRAINER_SOFTMAX, true, 1}, {TRAINER_SOFTMAX, true, 3}, {TRAINER_SAMPLED, false, 1}, {TRAINER_GBCE, false, 1}};
+        float prior;
+    } cases[] = {{TRAINER_SOFTMAX, true, 1, 0},
+                 {TRAINER_SOFTMAX, true, 3, 1.5f},
+                 {TRAINER_SAMPLED, false, 1, 0},
+                 {TRAINER_GBCE, false, 1, 0}};
     struct scene s;
     scene_init(&s, 8, 14, 6, false, any_item);
     draw_features(&s);
@@ -231,6 +234,7 @@ Test(trainer, agrees_with_differences)
         options.loss = cases[i].loss;
         options.mask_seen = cases[i].mask_seen;
         options.ahead = cases[i].ahead;
+        options.prior = cases[i].prior;
         check_gradient(&s, &options);
     }
     scene_close(&s);
