@@ -41,7 +41,8 @@ typedef void head_trainer_observer(void *context, const struct head_epoch *epoch
 /* Starting values of the head: the default model's weights, the sequence term at `sequence`, log(1 + popularity) at `popularity`. */
 void head_start(struct model *model, const float *behaviour_weight, float sequence, float popularity);
 
-/* Train; `model` is changed in place. Every fifth query is put aside, and the numbers of the epoch that is best on those are kept: a head of a few
+/* Train; `model` is changed in place.
+ * Every fifth query is put aside, and the numbers of the epoch that is best on those are kept: a head of a few
  * hundred numbers fits a few thousand events better than they deserve. False out of memory (RESOURCE_EXHAUSTED) or where the loss stops being a number (INTERNAL / DIVERGED). */
 bool head_trainer_run(struct model *model, const struct head_trainer_data *data,
                       const struct head_trainer_options *options, struct team *team, head_trainer_observer *observer,

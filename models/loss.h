@@ -24,7 +24,8 @@ struct loss_rows {
     const float *bias; /* (columns) added to the scores, at rest, or NULL; of the softmax over all columns */
 };
 
-/* Cross-entropy of the softmax over all columns, summed over a row's targets. A share `smoothing` of the target's probability is spread evenly over those that compete (Szegedy et
+/* Cross-entropy of the softmax over all columns, summed over a row's targets.
+ * A share `smoothing` of the target's probability is spread evenly over those that compete (Szegedy et
  * al. 2016; the loss returned is without it). du (count, d) and doutput (columns, d) are added to; scratch (LOSS_BLOCK, columns). */
 double loss_softmax(float *du, float *doutput, const struct loss_rows *rows, const float *output, size_t columns,
                     size_t d, float smoothing, float scale, float *scratch);

@@ -23,8 +23,8 @@ struct trainer_options {
     float id_dropout, modality_dropout; /* of an item's embedding, of each of its other modalities, for a step */
     float feature_noise;                /* deviation, per component of the features */
     float label_smoothing; /* share of the target's probability that goes to all items alike; softmax only */
-    /* The softmax over all items is of s + prior · log(1 + the item's training events): what is popular anyway need not be learned by the states, and rare
-     * items are not pushed down for being rare (logit adjustment, Menon et al. 2021). The head decides how much of the prior to serve with. */
+    /* The softmax over all items is of s + prior · log(1 + the item's training events), so that the states need not learn what is popular anyway
+     * (logit adjustment, Menon et al. 2021). The head decides how much popularity to serve with; an item without events gets none. */
     float prior;
     float average; /* decay per step of the average of the weights that is kept; 0: the weights themselves */
     enum trainer_loss loss;
