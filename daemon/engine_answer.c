@@ -247,16 +247,17 @@ static struct recommender_event *example_events(struct engine_worker *worker, co
 
 static bool add_cooccurrence(struct scoring *scoring, const struct recommender_event *events, size_t count)
 {
-    const struct weights *w = &scoring->user.model->weights;
+    struct cooccurrence_scalars scalars = cooccurrence_scalars(&scoring->user.model->weights);
     struct cooccurrence_event *newest_first = arena_alloc(&scoring->worker->arena, (count + 1) * sizeof *newest_first);
+    if (scoring->user.unordered)
+        scalars.decay = 1;
     for (size_t i = 0; newest_first != NULL && i < count; i++) {
         const struct recommender_event *event = &events[count - 1 - i];
         newest_first[i] = (struct cooccurrence_event){event->item_id, recommender_value(scoring->user.model, event)};
     }
     scoring->context.cooccurrence = &scoring->worker->cooccurrence;
     return newest_first != NULL &&
-           cooccurrence_compute(&scoring->worker->cooccurrence, scoring->context.counts, newest_first, count,
-                                *w->cooccurrence, *w->epsilon, scoring->user.unordered ? 1.0f : *w->decay);
+           cooccurrence_compute(&scoring->worker->cooccurrence, scoring->context.counts, newest_first, count, scalars);
 }
 
 /* ---- putting the answer together */

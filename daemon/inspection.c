@@ -201,8 +201,9 @@ static json_t *sequence_json(const struct model *model)
 
 static json_t *cooccurrence_json(const struct weights *w)
 {
-    return json_pack("{s:f, s:f, s:f, s:o}", "weight", (double)*w->cooccurrence, "epsilon", (double)*w->epsilon,
-                     "decay", (double)*w->decay, "half_life_steps", decay_steps((double)*w->decay));
+    return json_pack("{s:f, s:f, s:f, s:f, s:o}", "weight", (double)*w->cooccurrence, "reverse", (double)*w->reverse,
+                     "epsilon", (double)*w->epsilon, "decay", (double)*w->decay, "half_life_steps",
+                     decay_steps((double)*w->decay));
 }
 
 static json_t *behaviours_json(const struct model *model)

@@ -18,7 +18,7 @@
  *   similarities    [{name, kind, heads, temperature: [per head], half_life_steps, half_life_seconds,
  *                     behaviours: {NAME: {weight, half_life_seconds}}}]
  *   sequence        {temperature, blocks: [{half_life_steps: [per head], half_life_seconds: [per head]}]}, null without a sequence part
- *   cooccurrence    {weight, epsilon, decay, half_life_steps}
+ *   cooccurrence    {weight, reverse, epsilon, decay, half_life_steps}
  *   prior           {popularity, recent}
  *   behaviours      {NAME: what such an event says of an item, negative for a dislike}
  *

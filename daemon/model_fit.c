@@ -128,7 +128,7 @@ static bool compute_terms(struct cooccurrence *cooccurrence, const struct model 
         newest_first[i] = (struct cooccurrence_event){events[count - 1 - i].item_id,
                                                       recommender_value(model, &events[count - 1 - i])};
     return newest_first != NULL &&
-           cooccurrence_compute(cooccurrence, counts, newest_first, count, *w->cooccurrence, *w->epsilon, *w->decay);
+           cooccurrence_compute(cooccurrence, counts, newest_first, count, cooccurrence_scalars(w));
 }
 
 static bool score_block(struct snapshot *snapshot, const struct counts_view *counts, int64_t now_ms,

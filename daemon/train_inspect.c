@@ -284,7 +284,8 @@ static void print_rest(FILE *out, const json_t *report)
     const char *name;
     json_t *value;
     const json_t *cooccurrence = json_object_get(report, "cooccurrence"), *prior = json_object_get(report, "prior");
-    fprintf(out, "\nco-occurrence: %.2f, half-life ", real(cooccurrence, "weight"));
+    fprintf(out, "\nco-occurrence: %.2f, backwards %.2f of it, half-life ", real(cooccurrence, "weight"),
+            real(cooccurrence, "reverse"));
     print_half_life(out, json_object_get(cooccurrence, "half_life_steps"), false);
     fprintf(out, ", epsilon %.3g\nprior: popularity %.3f, recent popularity %.3f\nwhat an event says:",
             real(cooccurrence, "epsilon"), real(prior, "popularity"), real(prior, "recent"));

@@ -183,11 +183,12 @@ static void freeze(struct model *model, const struct train_without *without)
         const struct weights *w = &model->weights;
         bool time = strncmp(p->name, "similarity.", 11) == 0 || strncmp(p->name, "block.", 6) == 0;
         time = time && strlen(p->name) > 5 && strcmp(p->name + strlen(p->name) - 5, ".time") == 0;
-        p->frozen = (without->time && time) ||
-                    (without->cooccurrence && (p->slot == (float **)&w->cooccurrence ||
-                                               p->slot == (float **)&w->epsilon || p->slot == (float **)&w->decay)) ||
-                    (without->prior && (p->slot == (float **)&w->popularity || p->slot == (float **)&w->recent)) ||
-                    (p->slot == (float **)&w->value && model->architecture.behaviour_count < 2);
+        p->frozen =
+            (without->time && time) ||
+            (without->cooccurrence && (p->slot == (float **)&w->cooccurrence || p->slot == (float **)&w->reverse ||
+                                       p->slot == (float **)&w->epsilon || p->slot == (float **)&w->decay)) ||
+            (without->prior && (p->slot == (float **)&w->popularity || p->slot == (float **)&w->recent)) ||
+            (p->slot == (float **)&w->value && model->architecture.behaviour_count < 2);
     }
     if (without->cooccurrence)
         *model->weights.cooccurrence = 0;

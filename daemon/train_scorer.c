@@ -157,9 +157,7 @@ bool train_scorer_score(void *context, size_t thread, const struct evaluation_qu
     for (size_t i = 0; ok && i < count; i++)
         newest_first[i] = (struct cooccurrence_event){events[count - 1 - i].item_id,
                                                       recommender_value(scorer->model, &events[count - 1 - i])};
-    ok = ok &&
-         cooccurrence_compute(cooccurrence, scorer->counts, newest_first, count, *w->cooccurrence, *w->epsilon,
-                              *w->decay) &&
+    ok = ok && cooccurrence_compute(cooccurrence, scorer->counts, newest_first, count, cooccurrence_scalars(w)) &&
          recommender_prepare(&user, scorer->model, events, count, query->now_ms, arena);
     if (ok)
         score_all(scorer, cooccurrence, &user, query->now_ms, score);

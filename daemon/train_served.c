@@ -126,8 +126,7 @@ static bool prepare(struct train_served *served, struct engine_worker *worker, s
         scoring->part_weight[i] = 1;
     scoring->context =
         (struct recommender_context){served->counts, &worker->cooccurrence, query->now_ms, scoring->part_weight};
-    return cooccurrence_compute(&worker->cooccurrence, served->counts, newest_first, count, *w->cooccurrence,
-                                *w->epsilon, *w->decay) &&
+    return cooccurrence_compute(&worker->cooccurrence, served->counts, newest_first, count, cooccurrence_scalars(w)) &&
            recommender_prepare(&scoring->user, model, events, count, query->now_ms, &worker->arena);
 }
 

@@ -54,19 +54,26 @@ static void add_row(struct cooccurrence *c, const struct counts_entry *row, size
     }
 }
 
+struct cooccurrence_scalars cooccurrence_scalars(const struct weights *w)
+{
+    return (struct cooccurrence_scalars){*w->cooccurrence, *w->reverse, *w->epsilon, *w->decay};
+}
+
 bool cooccurrence_compute(struct cooccurrence *c, const struct counts_view *counts,
-                          const struct cooccurrence_event *events, size_t count, float weight, float epsilon,
-                          float decay)
+                          const struct cooccurrence_event *events, size_t count, struct cooccurrence_scalars s)
 {
     cooccurrence_reset(c);
     if (!reserve(c, counts->item_capacity))
         return false;
-    float factor = weight;
-    for (size_t age = 0; age < count && fabsf(factor) >= NEGLIGIBLE * fabsf(weight); age++, factor *= decay) {
+    float factor = 1;
+    for (size_t age = 0; age < count && factor >= NEGLIGIBLE && s.weight != 0; age++, factor *= s.decay) {
+        float weight = s.weight * factor * events[age].value;
         size_t entries;
         const struct counts_entry *row = counts_row(counts, events[age].item_id, &entries);
-        if (factor != 0)
-            add_row(c, row, entries, factor * events[age].value, 1.0f / epsilon);
+        add_row(c, row, entries, weight, 1.0f / s.epsilon);
+        row = s.reverse != 0 ? counts_row_before(counts, events[age].item_id, &entries) : NULL;
+        if (row != NULL)
+            add_row(c, row, entries, weight * s.reverse, 1.0f / s.epsilon);
     }
     return true;
 }

@@ -194,6 +194,33 @@ static void fill_rows(struct counts_view *view, const struct counts *counts)
         view->row_start[next_row++] = at;
 }
 
+/* the transposed matrix: a counting sort of the entries by what came after, so rows stay in the order of ids */
+static void fill_before(struct counts_view *view, const struct counts *counts)
+{
+    uint64_t *start = view->before_start;
+    Word_t key = 0;
+    for (PPvoid_t slot = JudyLFirst(counts->transitions, &key, PJE0); slot != NULL;
+         slot = JudyLNext(counts->transitions, &key, PJE0))
+        start[(uint32_t)key + 1]++;
+    for (size_t i = 0; i < view->item_capacity; i++)
+        start[i + 1] += start[i];
+    key = 0;
+    for (PPvoid_t slot = JudyLFirst(counts->transitions, &key, PJE0); slot != NULL;
+         slot = JudyLNext(counts->transitions, &key, PJE0)) {
+        int64_t sixths = (int64_t) * (Word_t *)slot;
+        view->before[start[(uint32_t)key]++] = (struct counts_entry){(uint32_t)(key >> 32), (float)sixths / 6.0f};
+    }
+    memmove(start + 1, start, view->item_capacity * sizeof *start); /* each start has become its row's end */
+    start[0] = 0;
+    for (size_t i = 0; i < view->item_capacity; i++) {
+        float sum = 0;
+        for (uint64_t at = start[i]; at < start[i + 1]; at++)
+            sum += view->before[at].probability;
+        for (uint64_t at = start[i]; at < start[i + 1]; at++)
+            view->before[at].probability /= sum + COUNTS_SHRINKAGE;
+    }
+}
+
 static void fill_items(struct counts_view *view, const struct counts *counts)
 {
     Word_t key = 0;
@@ -236,15 +263,18 @@ struct counts_view *counts_publish(const struct counts *counts, int64_t position
     view->item_capacity = capacity;
     view->row_start = malloc((capacity + 1) * sizeof *view->row_start);
     view->entries = malloc((transitions + 1) * sizeof *view->entries);
+    view->before_start = calloc(capacity + 1, sizeof *view->before_start);
+    view->before = malloc((transitions + 1) * sizeof *view->before);
     view->popularity = calloc(capacity, sizeof *view->popularity);
     view->log_popularity = calloc(capacity, sizeof *view->log_popularity);
     view->recent = calloc(capacity, sizeof *view->recent);
-    if (view->row_start == NULL || view->entries == NULL || view->popularity == NULL || view->log_popularity == NULL ||
-        view->recent == NULL) {
+    if (view->row_start == NULL || view->entries == NULL || view->before_start == NULL || view->before == NULL ||
+        view->popularity == NULL || view->log_popularity == NULL || view->recent == NULL) {
         counts_view_release(view);
         return NULL;
     }
     fill_rows(view, counts);
+    fill_before(view, counts);
     fill_items(view, counts);
     view->top_recent = best_items(view->recent, capacity, &view->top_recent_count);
     view->top_popular = best_items(view->log_popularity, capacity, &view->top_popular_count);
@@ -267,6 +297,8 @@ void counts_view_release(struct counts_view *view)
         return;
     free(view->row_start);
     free(view->entries);
+    free(view->before_start);
+    free(view->before);
     free(view->popularity);
     free(view->log_popularity);
     free(view->recent);
@@ -275,13 +307,21 @@ void counts_view_release(struct counts_view *view)
     free(view);
 }
 
+static const struct counts_entry *row_of(const struct counts_entry *entries, const uint64_t *start, size_t capacity,
+                                         uint32_t item_id, size_t *count)
+{
+    *count = item_id < capacity ? (size_t)(start[item_id + 1] - start[item_id]) : 0;
+    return *count == 0 ? NULL : entries + start[item_id];
+}
+
 const struct counts_entry *counts_row(const struct counts_view *view, uint32_t item_id, size_t *count)
 {
-    *count = 0;
-    if (item_id >= view->item_capacity)
-        return NULL;
-    *count = (size_t)(view->row_start[item_id + 1] - view->row_start[item_id]);
-    return *count == 0 ? NULL : view->entries + view->row_start[item_id];
+    return row_of(view->entries, view->row_start, view->item_capacity, item_id, count);
+}
+
+const struct counts_entry *counts_row_before(const struct counts_view *view, uint32_t item_id, size_t *count)
+{
+    return row_of(view->before, view->before_start, view->item_capacity, item_id, count);
 }
 
 uint32_t counts_popularity(const struct counts_view *view, uint32_t item_id)

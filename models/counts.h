@@ -40,7 +40,7 @@ struct counts *counts_read(const void *bytes, size_t size_bytes, struct status *
 /* One transition of a row. */
 struct counts_entry {
     uint32_t item_id;
-    float probability; /* C / (row sum + COUNTS_SHRINKAGE) */
+    float probability; /* C / (row sum + COUNTS_SHRINKAGE), of all that share the row's item */
 };
 
 struct counts_view {
@@ -49,6 +49,8 @@ struct counts_view {
     size_t item_capacity; /* item ids below this index the arrays */
     uint64_t *row_start;  /* (item_capacity + 1) */
     struct counts_entry *entries;
+    uint64_t *before_start; /* (item_capacity + 1): the same sums, by the item that came after */
+    struct counts_entry *before;
     uint32_t *popularity;  /* events per item */
     float *log_popularity; /* log(1 + popularity) */
     float *recent;         /* events per item, halved every COUNTS_HALF_LIFE days before `recent_at_ms` */
@@ -65,6 +67,9 @@ void counts_view_release(struct counts_view *view); /* NULL is fine */
 
 /* The row of an item: what followed it. NULL and 0 for an item that nothing followed. */
 const struct counts_entry *counts_row(const struct counts_view *view, uint32_t item_id, size_t *count);
+
+/* The other way round: what came before it, C[c → item] / (sum over c + COUNTS_SHRINKAGE). */
+const struct counts_entry *counts_row_before(const struct counts_view *view, uint32_t item_id, size_t *count);
 
 uint32_t counts_popularity(const struct counts_view *view, uint32_t item_id);
 

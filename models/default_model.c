@@ -14,6 +14,7 @@
 #define WEIGHT_TEXT    0.9f  /* text picks and judges */
 #define WEIGHT_OTHER   0.25f
 #define COOCCURRENCE   1.4f
+#define REVERSE        0.7f
 #define EPSILON        0.1f
 #define DECAY          0.75f
 #define POPULARITY     0.1f
@@ -68,6 +69,7 @@ static void set_head(struct model *model, const struct default_model_behaviour *
     for (int i = 0; i < a->behaviour_count; i++)
         w->value[i] = behaviours[i].weight;
     *w->cooccurrence = COOCCURRENCE;
+    *w->reverse = REVERSE;
     *w->epsilon = EPSILON;
     *w->decay = DECAY;
     *w->popularity = POPULARITY;

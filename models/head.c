@@ -197,7 +197,20 @@ static void run_plain(struct work *w, const struct recommender_block *block, boo
     }
 }
 
-/* w Σ_l decay^age value log(1 + P / ε), event by event */
+/* Σ_c dscore(c) log(1 + P / ε) over a row of the counts, and its derivative by ε */
+static float row_gradient(const struct work *w, const struct counts_entry *row, size_t count, float *by_epsilon)
+{
+    float epsilon = *w->model->weights.epsilon, sum = 0;
+    *by_epsilon = 0;
+    for (size_t i = 0; i < count; i++) {
+        float p = row[i].probability, dscore = w->score[row[i].item_id];
+        sum += dscore * log1pf(p / epsilon);
+        *by_epsilon -= dscore * p / (epsilon * (epsilon + p));
+    }
+    return sum;
+}
+
+/* w Σ_l decay^age value (log(1 + P / ε) + ρ log(1 + P' / ε)), event by event */
 static void run_cooccurrence(struct work *w)
 {
     const struct weights *m = &w->model->weights, *g = w->gradient;
@@ -206,13 +219,13 @@ static void run_cooccurrence(struct work *w)
     for (size_t age = 0; age < length && factor >= 0.003f; age++) {
         const struct recommender_event *event = &w->query->events[w->query->count - 1 - age];
         size_t count;
+        float value = recommender_value(w->model, event), dforward, dbackward;
         const struct counts_entry *row = counts_row(w->items->counts, event->item_id, &count);
-        float sum = 0, dsum = 0, value = recommender_value(w->model, event);
-        for (size_t i = 0; i < count; i++) {
-            float p = row[i].probability, dscore = w->score[row[i].item_id];
-            sum += dscore * log1pf(p / *m->epsilon);
-            dsum -= dscore * p / (*m->epsilon * (*m->epsilon + p));
-        }
+        float forward = row_gradient(w, row, count, &dforward);
+        row = counts_row_before(w->items->counts, event->item_id, &count);
+        float backward = row_gradient(w, row, count, &dbackward);
+        float sum = forward + *m->reverse * backward, dsum = dforward + *m->reverse * dbackward;
+        *g->reverse += *m->cooccurrence * factor * value * backward;
         *g->cooccurrence += factor * value * sum;
         *g->epsilon += *m->cooccurrence * factor * value * dsum;
         *g->decay += *m->cooccurrence * before * value * sum;
@@ -242,8 +255,7 @@ static bool prepare(struct work *w, struct arena *arena)
         w->behaviour[l] = events[l].behaviour;
         w->bucket[l] = (size_t)model_time_bucket(w->query->now_ms - events[l].ts_ms);
     }
-    return cooccurrence_compute(w->cooccurrence, w->items->counts, newest_first, L, *m->cooccurrence, *m->epsilon,
-                                *m->decay) &&
+    return cooccurrence_compute(w->cooccurrence, w->items->counts, newest_first, L, cooccurrence_scalars(m)) &&
            recommender_prepare_head(&w->user, w->model, w->query->events, w->query->count, w->query->now_ms,
                                     w->query->state, arena) &&
            (w->gradient == NULL || head_corrections_init(&w->corrections, &w->user, events, arena));

@@ -14,6 +14,7 @@
 #define BATCH_QUERIES 128
 #define ASIDE_EVERY   5
 #define ASIDE_LEAST   10 /* fewer say nothing */
+#define REVERSE_START 0.7f
 #define EPSILON_START 0.1f
 #define DECAY_START   0.75f
 
@@ -84,6 +85,7 @@ void head_start(struct model *model, const float *behaviour_weight, float sequen
     for (int i = 0; i < a->behaviour_count; i++)
         w->value[i] = behaviour_weight[i];
     *w->cooccurrence = 1.4f;
+    *w->reverse = REVERSE_START;
     *w->epsilon = EPSILON_START;
     *w->decay = DECAY_START;
     *w->popularity = popularity;

@@ -127,6 +127,7 @@ static void declare_head(struct params *p, struct weights *w, const struct archi
     declare(p, &w->stream_count, PARAM_HEAD, SHAPE((size_t)a->stream_count), "head.stream_count");
     declare(p, &w->value, PARAM_HEAD, SHAPE(B), "head.value");
     declare(p, &w->cooccurrence, PARAM_HEAD, SHAPE(1), "head.cooccurrence");
+    declare(p, &w->reverse, PARAM_HEAD, SHAPE(1), "head.reverse");
     declare(p, &w->epsilon, PARAM_HEAD, SHAPE(1), "head.epsilon");
     declare(p, &w->decay, PARAM_HEAD, SHAPE(1), "head.decay");
     declare(p, &w->popularity, PARAM_HEAD, SHAPE(1), "head.popularity");

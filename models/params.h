@@ -70,6 +70,7 @@ struct weights {
     float *stream_count;        /* (streams): γ grows by this times log(1 + the candidate's count) */
     float *value;               /* (B): what a behaviour says, with its sign */
     float *cooccurrence;        /* (1) */
+    float *reverse;             /* (1): what came before, against what followed */
     float *epsilon;             /* (1) */
     float *decay;               /* (1): of co-occurrence, per step of age */
     float *popularity, *recent; /* (1): prior */

@@ -41,10 +41,10 @@ def read_history(events):
 
 
 def read_probability(entries, length, candidates):
-    """(L, C) from [event, candidate, P]."""
-    probability = torch.zeros(length, candidates, dtype=DOUBLE)
-    for event, candidate, p in entries:
-        probability[event, candidate] = p
+    """(2, L, C) from [way, event, candidate, P], way 0: what followed the event, 1: what came before it."""
+    probability = torch.zeros(2, length, candidates, dtype=DOUBLE)
+    for way, event, candidate, p in entries:
+        probability[way, event, candidate] = p
     return probability
 
 

@@ -29,6 +29,11 @@ class Counts:
         row = self.transitions.get(before)
         return row[after] / 6 / (sum(row.values()) / 6 + SHRINKAGE) if row else 0.0
 
+    def probability_before(self, after, before):
+        """How much of what came before `after` was `before`."""
+        column = {i: row[after] / 6 for i, row in self.transitions.items() if after in row}
+        return column.get(before, 0.0) / (sum(column.values()) + SHRINKAGE)
+
     def recent(self, item, now_ms):
         since_days = max(0.0, (now_ms - (self.newest + 1) * DAY_MS) / DAY_MS)
         total = 0.0

@@ -267,12 +267,13 @@ static json_t *query_json(const struct candidates *c, const struct head_query *q
         json_array_append_new(popularity, json_integer(counts_popularity(c->counts, (uint32_t)i)));
         json_array_append_new(recent, json_real((double)counts_recent(c->counts, (uint32_t)i, query->now_ms)));
     }
-    for (size_t l = 0; l < query->count; l++) {
-        size_t count;
-        const struct counts_entry *row = counts_row(c->counts, query->events[l].item_id, &count);
+    for (size_t l = 0; l < 2 * query->count; l++) { /* as in dump_scores: first what followed, then what came before */
+        size_t count, way = l / query->count, event = l % query->count;
+        const struct counts_entry *row =
+            (way == 0 ? counts_row : counts_row_before)(c->counts, query->events[event].item_id, &count);
         for (size_t i = 0; i < count; i++)
-            json_array_append_new(probability, json_pack("[I, I, f]", (json_int_t)l, (json_int_t)row[i].item_id,
-                                                         (double)row[i].probability));
+            json_array_append_new(probability, json_pack("[I, I, I, f]", (json_int_t)way, (json_int_t)event,
+                                                         (json_int_t)row[i].item_id, (double)row[i].probability));
     }
     for (size_t i = 0; i < query->hidden_count; i++)
         json_array_append_new(hidden, json_integer(query->hidden[i]));

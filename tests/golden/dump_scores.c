@@ -117,8 +117,7 @@ static void compute_cooccurrence(struct cooccurrence *out, const struct shop *sh
         const struct recommender_event *event = &events[length - 1 - i];
         newest[i] = (struct cooccurrence_event){event->item_id, recommender_value(shop->model, event)};
     }
-    require(cooccurrence_compute(out, shop->counts, newest, length, *w->cooccurrence, *w->epsilon, *w->decay),
-            "out of memory");
+    require(cooccurrence_compute(out, shop->counts, newest, length, cooccurrence_scalars(w)), "out of memory");
     free(newest);
 }
 
@@ -150,18 +149,19 @@ static float *score(const struct shop *shop, const struct recommender_event *eve
     return parts;
 }
 
-/* P[event -> candidate] where it is not 0: [event, candidate, P] */
+/* P of the counts where it is not 0: [way, event, candidate, P], way 0: what followed the event, 1: what came before it */
 static json_t *probabilities(const struct shop *shop, const struct recommender_event *events, size_t length)
 {
     json_t *list = json_array();
-    for (size_t l = 0; l < length; l++) {
-        size_t count;
-        const struct counts_entry *row = counts_row(shop->counts, events[l].item_id, &count);
+    for (size_t l = 0; l < 2 * length; l++) {
+        size_t count, way = l / length, event = l % length;
+        const struct counts_entry *row =
+            (way == 0 ? counts_row : counts_row_before)(shop->counts, events[event].item_id, &count);
         for (size_t i = 0; i < count; i++)
             for (size_t c = 0; c < CANDIDATES; c++)
                 if (row[i].item_id == shop->ids[c])
-                    json_array_append_new(
-                        list, json_pack("[I, I, f]", (json_int_t)l, (json_int_t)c, (double)row[i].probability));
+                    json_array_append_new(list, json_pack("[I, I, I, f]", (json_int_t)way, (json_int_t)event,
+                                                          (json_int_t)c, (double)row[i].probability));
     }
     return list;
 }

@@ -25,7 +25,7 @@ NORM_EPSILON = 1e-5
 NEGLIGIBLE = 0.003  # co-occurrence leaves out events whose decay has fallen below
 GATE_WIDTH = 32
 HEAD_MEANS = {"head.sequence": 0.4, "head.stream": 0.5, "head.stream_count": 0.05, "head.value": 1.0,
-              "head.cooccurrence": 1.2, "head.epsilon": 0.1, "head.decay": 0.8, "head.popularity": 0.03,
+              "head.cooccurrence": 1.2, "head.reverse": 0.6, "head.epsilon": 0.1, "head.decay": 0.8, "head.popularity": 0.03,
               "head.recent": -0.05}
 ITEM_TENSORS = ("items.names", "items.ends", "items.count")
 ROLES = ("query", "key", "candidate_value", "history_value")
@@ -316,12 +316,12 @@ class Network:
     # ---- counts
 
     def cooccurrence(self, probability, history):
-        """w sum over l of decay^age value[b_l] log(1 + P[i_l -> c] / epsilon), (C); probability (L, C). With no gradient of which
-        events are too old to count."""
+        """w sum over l of decay^age value[b_l] (log(1 + P[i_l -> c] / epsilon) + rho log(1 + P'[c -> i_l] / epsilon)), (C);
+        probability (2, L, C): P and P'. With no gradient of which events are too old to count."""
         decay = self["head.decay"] ** torch.arange(len(history.item) - 1, -1, -1)
         decay = decay * (decay.detach().abs() >= NEGLIGIBLE)
-        terms = torch.log1p(probability / self["head.epsilon"])
-        return self["head.cooccurrence"] * ((decay * self.value(history)) @ terms)
+        after, before = torch.log1p(probability / self["head.epsilon"])
+        return self["head.cooccurrence"] * ((decay * self.value(history)) @ (after + self["head.reverse"] * before))
 
     def prior(self, popularity, recent):
         """How often, and how often lately, all users chose it. (C)"""
@@ -331,7 +331,8 @@ class Network:
 
     def parts(self, rows, candidates, history, now_ms, probability, popularity, recent):
         """(C, 3 + streams): sequence, co-occurrence, prior, then each stream. Their sum is the score.
-          probability (L, C): P[event -> candidate] of the counts     popularity, recent (C): of the counts as well"""
+          probability (2, L, C) of the counts: P[event -> candidate], how often the candidate was what followed, and
+          P'[candidate -> event], how often it was what came before     popularity, recent (C): of the counts as well"""
         nothing = torch.zeros_like(popularity)
         if len(history.item) == 0:
             streams = popularity.new_zeros(len(candidates), len(self.architecture["streams"]))
@@ -380,7 +381,7 @@ def shapes(architecture, items):
         out.update({"similarity.%d.%s" % (i, name): shape for name, shape in head.items()})
     streams = len(architecture["streams"])
     out.update({"head.stream": (streams,), "head.stream_count": (streams,), "head.value": (B,)})
-    out.update({"head." + name: (1,) for name in ("cooccurrence", "epsilon", "decay", "popularity", "recent")})
+    out.update({"head." + name: (1,) for name in ("cooccurrence", "reverse", "epsilon", "decay", "popularity", "recent")})
     return out
 
 

@@ -86,7 +86,8 @@ def record_stage_one(network, known, users):
 def record_query(network, rows, users, table, user, hide):
     log = users[user]
     history, target, now_ms = read_history(log[:-1]), log[-1]["item"], log[-1]["ts_ms"]
-    probability = torch.tensor([[table.probability(e["item"], c) for c in range(ITEMS)] for e in log[:-1]], dtype=DOUBLE)
+    probability = torch.tensor([[[of(e["item"], c) for c in range(ITEMS)] for e in log[:-1]]
+                                for of in (table.probability, table.probability_before)], dtype=DOUBLE)
     popularity = torch.tensor([float(table.popularity[c]) for c in range(ITEMS)], dtype=DOUBLE)
     recent = torch.tensor([table.recent(c, now_ms) for c in range(ITEMS)], dtype=DOUBLE)
     query = (history, now_ms, probability, popularity, recent)

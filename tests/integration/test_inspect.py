@@ -44,7 +44,7 @@ def head():
         tensors["similarity.%d.time" % i] = [BUCKETS], slope(BUCKETS, 40 if i == 0 else 1000)
         tensors["similarity.%d.behaviour" % i] = [3], [0, LN2 / 4, -5]
     for name, numbers in (("stream", [.9, .31, .25, -.1]), ("stream_count", [0, .02, 0, 0]), ("value", [1, 2, -1]),
-                          ("cooccurrence", [1.25]), ("epsilon", [.1]), ("decay", [.5]), ("popularity", [.125]),
+                          ("cooccurrence", [1.25]), ("reverse", [.4]), ("epsilon", [.1]), ("decay", [.5]), ("popularity", [.125]),
                           ("recent", [.01])):
         tensors["head." + name] = [len(numbers)], numbers
     return tensors
@@ -188,7 +188,7 @@ class Inspect(TestCase):
         words = self.inspect(content)
         for part in (hashlib.sha256(content).hexdigest(), "text picks, image judges: 0.31 +0.020 for each log",
                      "text picks, text judges: 0.90\n", "half-life 3.0 steps", "purchase: weight 1.19",
-                     "dislike: weight 0.01, never half", "co-occurrence: 1.25, half-life 1.0 steps", "view +1.00",
+                     "dislike: weight 0.01, never half", "co-occurrence: 1.25, backwards 0.40 of it, half-life 1.0 steps", "view +1.00",
                      "dislike -1.00", "2 with an ID row, of 3 training events"):
             self.assertIn(part, words)
         self.assertRegex(words, r"encoder\.id\.embedding +encoder +2 x 4 +32 B")

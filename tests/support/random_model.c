@@ -139,6 +139,7 @@ static void fill_head(struct model *model, struct random *rng)
     fill(w->stream_count, (size_t)a->stream_count, .05f, .02f, rng);
     fill(w->value, (size_t)a->behaviour_count, 1, .1f, rng);
     *w->cooccurrence = 1.2f;
+    *w->reverse = .6f;
     *w->epsilon = .1f;
     *w->decay = .8f;
     *w->popularity = .03f;

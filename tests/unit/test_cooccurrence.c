@@ -40,33 +40,41 @@ static struct cooccurrence_event *draw_events(size_t count, uint32_t items, uint
     return events;
 }
 
-/* w · Σ_l decay^age · value_l · log(1 + P[i_l → c] / ε); `magnitude` without signs */
+/* log(1 + P / ε) of one entry of a row, 0 where the candidate is not in it */
+static double naive_entry(const struct counts_entry *row, size_t entries, uint32_t candidate, double epsilon)
+{
+    for (size_t i = 0; i < entries; i++)
+        if (row[i].item_id == candidate)
+            return log1p(row[i].probability / epsilon);
+    return 0;
+}
+
+/* w · Σ_l decay^age · value_l · (log(1 + P[i_l → c] / ε) + ρ · log(1 + P'[c → i_l] / ε)); `magnitude` without signs */
 static double naive_term(const struct counts_view *counts, const struct cooccurrence_event *events, size_t count,
-                         double weight, double epsilon, double decay, uint32_t candidate, double *magnitude)
+                         struct cooccurrence_scalars s, uint32_t candidate, double *magnitude)
 {
     double sum = 0;
     *magnitude = 0;
     for (size_t age = 0; age < count; age++) {
-        size_t entries;
-        const struct counts_entry *row = counts_row(counts, events[age].item_id, &entries);
-        for (size_t i = 0; i < entries; i++) {
-            if (row[i].item_id != candidate)
-                continue;
-            double term = weight * pow(decay, (double)age) * events[age].value * log1p(row[i].probability / epsilon);
-            sum += term;
-            *magnitude += fabs(term);
-        }
+        size_t after, before;
+        const struct counts_entry *followed = counts_row(counts, events[age].item_id, &after);
+        const struct counts_entry *preceded = counts_row_before(counts, events[age].item_id, &before);
+        double factor = s.weight * pow(s.decay, (double)age) * events[age].value;
+        double forward = factor * naive_entry(followed, after, candidate, s.epsilon);
+        double backward = factor * s.reverse * naive_entry(preceded, before, candidate, s.epsilon);
+        sum += forward + backward;
+        *magnitude += fabs(forward) + fabs(backward);
     }
     return sum;
 }
 
 /* `left_out`: of the magnitude that all events could have, what the negligible ones may be missing */
 static void check(struct cooccurrence *c, const struct counts_view *counts, const struct cooccurrence_event *events,
-                  size_t count, float weight, float epsilon, float decay, double left_out)
+                  size_t count, struct cooccurrence_scalars scalars, double left_out)
 {
-    cr_assert(cooccurrence_compute(c, counts, events, count, weight, epsilon, decay));
+    cr_assert(cooccurrence_compute(c, counts, events, count, scalars));
     for (uint32_t i = 0; i < counts->item_capacity + 5; i++) {
-        double magnitude, wanted = naive_term(counts, events, count, weight, epsilon, decay, i, &magnitude);
+        double magnitude, wanted = naive_term(counts, events, count, scalars, i, &magnitude);
         cr_assert_leq(fabs(cooccurrence_term(c, i) - wanted), 1e-5 * magnitude + left_out, "item %u: %.8g, wanted %.8g",
                       i, (double)cooccurrence_term(c, i), wanted);
     }
@@ -76,16 +84,17 @@ Test(cooccurrence, agrees_with_the_formula)
 {
     static const struct {
         size_t count;
-        float weight, epsilon, decay;
+        struct cooccurrence_scalars scalars;
     } cases[] = {
-        {0, 1, .1f, .8f},   {1, 1, .1f, .8f},   {25, 1, .1f, .8f}, {10, 1.4f, .3f, .6f}, {200, .7f, .1f, 1},
-        {25, -2, .1f, .8f}, {5, 1, .001f, .5f}, {30, 0, .1f, .8f}, {3, 1, .1f, 0},
+        {0, {1, .5f, .1f, .8f}},      {1, {1, .5f, .1f, .8f}}, {25, {1, 0, .1f, .8f}},
+        {10, {1.4f, -.5f, .3f, .6f}}, {200, {.7f, 1, .1f, 1}}, {25, {-2, 2, .1f, .8f}},
+        {5, {1, .5f, .001f, .5f}},    {30, {0, 1, .1f, .8f}},  {3, {1, .5f, .1f, 0}},
     };
     struct cooccurrence c = {0};
     struct counts_view *counts = draw_counts(50, 1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct cooccurrence_event *events = draw_events(cases[i].count, 50, i);
-        check(&c, counts, events, cases[i].count, cases[i].weight, cases[i].epsilon, cases[i].decay, 0);
+        check(&c, counts, events, cases[i].count, cases[i].scalars, 0);
         free(events);
     }
     cooccurrence_close(&c);
@@ -101,7 +110,7 @@ Test(cooccurrence, what_is_left_out_of_a_long_history_is_negligible)
     struct cooccurrence_event *events = draw_events(1000, 50, 2);
     for (size_t i = 0; i < 1000; i++)
         events[i].value = 1;
-    check(&c, counts, events, 1000, 1, .1f, .8f, .003 / (1 - .8) * log1p(1 / .1));
+    check(&c, counts, events, 1000, (struct cooccurrence_scalars){1, 1, .1f, .8f}, 2 * .003 / (1 - .8) * log1p(1 / .1));
     free(events);
     cooccurrence_close(&c);
     counts_view_release(counts);
@@ -111,16 +120,37 @@ Test(cooccurrence, the_newest_says_most)
 {
     const struct counts_event log[] = {{1, NOW_MS}, {2, NOW_MS}};
     const struct cooccurrence_event newest_first[] = {{1, 1}, {9, 1}}, oldest_first[] = {{9, 1}, {1, 1}};
+    const struct cooccurrence_scalars scalars = {1, .5f, .1f, .5f};
     struct counts *counts = counts_new();
     struct cooccurrence c = {0};
     cr_assert(counts_user(counts, log, 2, 1));
     struct counts_view *view = counts_publish(counts, 1);
     double wanted = log1p(1. / 6 / .1); /* one transition of weight 1: P = 1 / (1 + 5) */
-    cr_assert(cooccurrence_compute(&c, view, newest_first, 2, 1, .1f, .5f));
+    cr_assert(cooccurrence_compute(&c, view, newest_first, 2, scalars));
     cr_assert_float_eq(cooccurrence_term(&c, 2), wanted, 1e-6);
-    cr_assert(cooccurrence_compute(&c, view, oldest_first, 2, 1, .1f, .5f));
+    cr_assert(cooccurrence_compute(&c, view, oldest_first, 2, scalars));
     cr_assert_float_eq(cooccurrence_term(&c, 2), wanted / 2, 1e-6);
     cr_assert_eq(cooccurrence_term(&c, 1), 0, "an item is not its own follower");
+    cooccurrence_close(&c);
+    counts_view_release(view);
+    counts_free(counts);
+}
+
+Test(cooccurrence, what_came_before_counts_for_less)
+{
+    const struct counts_event log[] = {{1, NOW_MS}, {2, NOW_MS}, {3, NOW_MS}};
+    const struct cooccurrence_event event = {2, 1};
+    struct counts *counts = counts_new();
+    struct cooccurrence c = {0};
+    cr_assert(counts_user(counts, log, 3, 1));
+    struct counts_view *view = counts_publish(counts, 1);
+    double each =
+        log1p(1. / 6 / .1); /* 2 is followed by 3 once and by nothing else; before it was 1 and nothing else */
+    cr_assert(cooccurrence_compute(&c, view, &event, 1, (struct cooccurrence_scalars){1, .25f, .1f, .5f}));
+    cr_assert_float_eq(cooccurrence_term(&c, 3), each, 1e-6);
+    cr_assert_float_eq(cooccurrence_term(&c, 1), .25 * each, 1e-6);
+    cr_assert(cooccurrence_compute(&c, view, &event, 1, (struct cooccurrence_scalars){1, 0, .1f, .5f}));
+    cr_assert(cooccurrence_term(&c, 1) == 0 && c.touched_count == 1, "one way only: 1 is not even touched");
     cooccurrence_close(&c);
     counts_view_release(view);
     counts_free(counts);
@@ -147,7 +177,7 @@ Test(cooccurrence, one_struct_serves_requests_of_any_size)
     for (size_t i = 0; i < 5; i++) {
         struct counts_view *counts = draw_counts(items[i], i);
         struct cooccurrence_event *events = draw_events(8, items[i] + 3, i); /* some items are unknown */
-        check(&c, counts, events, 8, 1, .1f, .9f, 0);
+        check(&c, counts, events, 8, (struct cooccurrence_scalars){1, .5f, .1f, .9f}, 0);
         check_touched(&c);
         cr_assert_gt(c.touched_count, 0);
         free(events);
@@ -170,7 +200,7 @@ Test(cooccurrence, no_counts_no_terms)
     struct counts_view *view = counts_publish(counts, 0);
     struct cooccurrence c = {0};
     const struct cooccurrence_event events[] = {{0, 1}, {UINT32_MAX, 1}};
-    cr_assert(cooccurrence_compute(&c, view, events, 2, 1, .1f, .8f));
+    cr_assert(cooccurrence_compute(&c, view, events, 2, (struct cooccurrence_scalars){1, .5f, .1f, .8f}));
     cr_assert_eq(c.touched_count, 0);
     cr_assert(cooccurrence_term(&c, 0) == 0 && cooccurrence_term(&c, UINT32_MAX) == 0);
     cooccurrence_close(&c);

@@ -87,6 +87,55 @@ static double probability(const struct counts_view *view, uint32_t from, uint32_
     return sum;
 }
 
+/* C back from P = C / (row sum + 5): a row's probabilities leave 5 / (row sum + 5) */
+static double transitions(const struct counts_view *view, uint32_t from, uint32_t to)
+{
+    size_t count;
+    double left = 1;
+    const struct counts_entry *row = counts_row(view, from, &count);
+    for (size_t i = 0; i < count; i++)
+        left -= row[i].probability;
+    return probability(view, from, to) * 5 / left;
+}
+
+/* every transition once more, from the other end: C / (sum of what came before `to` + 5) */
+static void check_before(const struct counts_view *view, uint32_t to)
+{
+    size_t count;
+    const struct counts_entry *before = counts_row_before(view, to, &count);
+    double column = 0;
+    for (uint32_t from = 0; from < view->item_capacity; from++)
+        column += transitions(view, from, to);
+    for (size_t i = 0; i < count; i++) {
+        double wanted = transitions(view, before[i].item_id, to) / (column + 5);
+        cr_assert_float_eq(before[i].probability, wanted, 1e-5);
+        cr_assert(i == 0 || before[i - 1].item_id < before[i].item_id, "rows are in the order of ids");
+    }
+}
+
+Test(counts, what_came_before_is_the_same_sums_transposed)
+{
+    struct counts *counts = new_counts();
+    for (int i = 0; i < 30; i++) {
+        struct user user = {{{0}}, 8};
+        for (int e = 0; e < 8; e++)
+            user.events[e] = (struct counts_event){(uint32_t)((i * 7 + e * e * 3) % 23 + 2), NOW_MS + e};
+        apply(counts, &user, 1);
+    }
+    struct counts_view *view = publish(counts);
+    size_t count, entries = 0;
+    for (uint32_t to = 0; to < view->item_capacity; to++) {
+        check_before(view, to);
+        counts_row_before(view, to, &count);
+        entries += count;
+    }
+    cr_assert_eq(entries, view->row_start[view->item_capacity], "as many as in the rows");
+    cr_assert_null(counts_row_before(view, 0, &count), "nobody met item 0");
+    cr_assert_null(counts_row_before(view, 1000000, &count));
+    counts_view_release(view);
+    counts_free(counts);
+}
+
 Test(counts, transitions_by_hand)
 {
     const struct user user = {{{0, NOW_MS}, {1, NOW_MS}, {2, NOW_MS}, {3, NOW_MS}, {4, NOW_MS}}, 5};

@@ -180,7 +180,7 @@ static void compute_cooccurrence(struct cooccurrence *out, const struct recorded
         const struct recommender_event *event = &query->events[query->count - 1 - i];
         newest[i] = (struct cooccurrence_event){event->item_id, recommender_value(r->model, event)};
     }
-    cr_assert(cooccurrence_compute(out, r->counts, newest, query->count, *w->cooccurrence, *w->epsilon, *w->decay));
+    cr_assert(cooccurrence_compute(out, r->counts, newest, query->count, cooccurrence_scalars(w)));
 }
 
 /* ---- scores */

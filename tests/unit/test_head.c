@@ -152,8 +152,7 @@ static void score_items(struct scene *s, float *score)
     }
     for (int i = 0; i < RECOMMENDER_PARTS_MAX; i++)
         weight[i] = 1;
-    cr_assert(
-        cooccurrence_compute(&s->cooccurrence, s->counts, newest, length, *w->cooccurrence, *w->epsilon, *w->decay));
+    cr_assert(cooccurrence_compute(&s->cooccurrence, s->counts, newest, length, cooccurrence_scalars(w)));
     struct arena_mark mark = arena_mark(&s->arena);
     cr_assert(recommender_prepare(&user, s->model, s->query.events, s->query.count, NOW_MS, &s->arena));
     struct recommender_context context = {s->counts, &s->cooccurrence, NOW_MS, weight};

@@ -292,8 +292,8 @@ static bool score_cooccurrence(void *context, size_t thread, const struct evalua
     (void)thread;
     for (size_t age = 0; age < query->length; age++)
         newest[age] = (struct cooccurrence_event){query->history[query->length - 1 - age].item, 1};
-    if (!cooccurrence_compute(&alone->cooccurrence, alone->scene->counts, newest, query->length, *w->cooccurrence,
-                              *w->epsilon, *w->decay))
+    if (!cooccurrence_compute(&alone->cooccurrence, alone->scene->counts, newest, query->length,
+                              cooccurrence_scalars(w)))
         return false;
     for (uint32_t i = 0; i < alone->scene->data.item_count; i++)
         score[i] = cooccurrence_term(&alone->cooccurrence, i);

@@ -92,7 +92,7 @@ static void scene_init(struct scene *s, struct model *model, size_t length, size
         s->newest[s->newest_count] = (struct cooccurrence_event){event->item_id, recommender_value(model, event)};
     }
     cr_assert(cooccurrence_compute(&s->cooccurrence, s->counts, s->newest, s->newest_count,
-                                   *model->weights.cooccurrence, *model->weights.epsilon, *model->weights.decay));
+                                   cooccurrence_scalars(&model->weights)));
     s->ids = random_model_alloc(items, sizeof *s->ids);
     for (size_t i = 0; i < items; i++)
         s->ids[i] = id_of_row(i);
@@ -249,15 +249,18 @@ static void naive_stream(struct naive_score *out, const struct scene *s, const s
 
 static double naive_cooccurrence(const struct scene *s, uint32_t candidate_id)
 {
+    const struct weights *w = &s->model->weights;
     double sum = 0;
-    for (size_t age = 0; age < s->newest_count; age++) {
-        size_t count;
-        const struct counts_entry *row = counts_row(s->counts, s->newest[age].item_id, &count);
-        for (size_t i = 0; i < count; i++)
-            if (row[i].item_id == candidate_id)
-                sum += *s->model->weights.cooccurrence * pow(*s->model->weights.decay, (double)age) *
-                       s->newest[age].value * log1p(row[i].probability / *s->model->weights.epsilon);
-    }
+    for (size_t age = 0; age < s->newest_count; age++)
+        for (int way = 0; way < 2; way++) {
+            size_t count;
+            const struct counts_entry *row =
+                (way == 0 ? counts_row : counts_row_before)(s->counts, s->newest[age].item_id, &count);
+            for (size_t i = 0; i < count; i++)
+                if (row[i].item_id == candidate_id)
+                    sum += *w->cooccurrence * (way == 0 ? 1 : *w->reverse) * pow(*w->decay, (double)age) *
+                           s->newest[age].value * log1p(row[i].probability / *w->epsilon);
+        }
     return sum;
 }
 
