@@ -217,11 +217,11 @@ static json_t *behaviours_json(const struct model *model)
 json_t *inspection_report(const struct model *model)
 {
     const struct weights *w = &model->weights;
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:f, s:f}, s:o, s:O?}", "name",
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:f, s:f, s:f}, s:o, s:O?}", "name",
                      model->name, "version", model->version, "sha256", model->sha256, "architecture",
                      architecture_write(&model->architecture), "items", items_json(model), "sizes", sizes_json(model),
                      "tensors", tensors_json(model), "streams", streams_json(model), "similarities",
                      similarities_json(model), "sequence", sequence_json(model), "cooccurrence", cooccurrence_json(w),
-                     "prior", "popularity", (double)*w->popularity, "recent", (double)*w->recent, "behaviours",
-                     behaviours_json(model), "training", model->training);
+                     "prior", "popularity", (double)*w->popularity, "recent", (double)*w->recent, "novelty",
+                     (double)*w->novelty, "behaviours", behaviours_json(model), "training", model->training);
 }

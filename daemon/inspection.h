@@ -19,7 +19,7 @@
  *                     behaviours: {NAME: {weight, half_life_seconds}}}]
  *   sequence        {temperature, blocks: [{half_life_steps: [per head], half_life_seconds: [per head]}]}, null without a sequence part
  *   cooccurrence    {weight, reverse, epsilon, decay, half_life_steps}
- *   prior           {popularity, recent}
+ *   prior           {popularity, recent, novelty}
  *   behaviours      {NAME: what such an event says of an item, negative for a dislike}
  *
  * Age and behaviour add up in the logit of a pick, so by age alone the weights of all behaviours halve alike. `weight` is that of an event of the behaviour

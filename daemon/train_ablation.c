@@ -82,7 +82,7 @@ static bool has(const struct model *model, const char *part)
     if (strcmp(part, "cooccurrence") == 0)
         return *w->cooccurrence != 0;
     if (strcmp(part, "prior") == 0)
-        return *w->popularity != 0 || *w->recent != 0;
+        return *w->popularity != 0 || *w->recent != 0 || *w->novelty != 0;
     bool found = false;
     for_time(model, find_nonzero, &found);
     return found;

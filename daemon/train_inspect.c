@@ -287,8 +287,8 @@ static void print_rest(FILE *out, const json_t *report)
     fprintf(out, "\nco-occurrence: %.2f, backwards %.2f of it, half-life ", real(cooccurrence, "weight"),
             real(cooccurrence, "reverse"));
     print_half_life(out, json_object_get(cooccurrence, "half_life_steps"), false);
-    fprintf(out, ", epsilon %.3g\nprior: popularity %.3f, recent popularity %.3f\nwhat an event says:",
-            real(cooccurrence, "epsilon"), real(prior, "popularity"), real(prior, "recent"));
+    fprintf(out, ", epsilon %.3g\nprior: popularity %.3f, recent popularity %.3f, novelty %.3f\nwhat an event says:",
+            real(cooccurrence, "epsilon"), real(prior, "popularity"), real(prior, "recent"), real(prior, "novelty"));
     json_object_foreach(json_object_get(report, "behaviours"), name, value)
         fprintf(out, " %s %+.2f", name, json_number_value(value));
     fputc('\n', out);

@@ -187,13 +187,14 @@ static void freeze(struct model *model, const struct train_without *without)
             (without->time && time) ||
             (without->cooccurrence && (p->slot == (float **)&w->cooccurrence || p->slot == (float **)&w->reverse ||
                                        p->slot == (float **)&w->epsilon || p->slot == (float **)&w->decay)) ||
-            (without->prior && (p->slot == (float **)&w->popularity || p->slot == (float **)&w->recent)) ||
+            (without->prior && (p->slot == (float **)&w->popularity || p->slot == (float **)&w->recent ||
+                                p->slot == (float **)&w->novelty)) ||
             (p->slot == (float **)&w->value && model->architecture.behaviour_count < 2);
     }
     if (without->cooccurrence)
         *model->weights.cooccurrence = 0;
     if (without->prior)
-        *model->weights.popularity = *model->weights.recent = 0;
+        *model->weights.popularity = *model->weights.recent = *model->weights.novelty = 0;
 }
 
 static void start(struct model *model, const struct train_data *data, const struct train_options *o,

@@ -132,6 +132,7 @@ static void declare_head(struct params *p, struct weights *w, const struct archi
     declare(p, &w->decay, PARAM_HEAD, SHAPE(1), "head.decay");
     declare(p, &w->popularity, PARAM_HEAD, SHAPE(1), "head.popularity");
     declare(p, &w->recent, PARAM_HEAD, SHAPE(1), "head.recent");
+    declare(p, &w->novelty, PARAM_HEAD, SHAPE(1), "head.novelty");
 }
 
 bool params_declare(struct params *p, struct weights *weights, const struct architecture *a, size_t items,

@@ -74,6 +74,7 @@ struct weights {
     float *epsilon;             /* (1) */
     float *decay;               /* (1): of co-occurrence, per step of age */
     float *popularity, *recent; /* (1): prior */
+    float *novelty;             /* (1): prior, of 1 / (1 + the candidate's count): what is new has no other evidence */
 };
 
 struct params {

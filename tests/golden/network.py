@@ -26,7 +26,7 @@ NEGLIGIBLE = 0.003  # co-occurrence leaves out events whose decay has fallen bel
 GATE_WIDTH = 32
 HEAD_MEANS = {"head.sequence": 0.4, "head.stream": 0.5, "head.stream_count": 0.05, "head.value": 1.0,
               "head.cooccurrence": 1.2, "head.reverse": 0.6, "head.epsilon": 0.1, "head.decay": 0.8, "head.popularity": 0.03,
-              "head.recent": -0.05}
+              "head.recent": -0.05, "head.novelty": 0.4}
 ITEM_TENSORS = ("items.names", "items.ends", "items.count")
 ROLES = ("query", "key", "candidate_value", "history_value")
 
@@ -324,8 +324,9 @@ class Network:
         return self["head.cooccurrence"] * ((decay * self.value(history)) @ (after + self["head.reverse"] * before))
 
     def prior(self, popularity, recent):
-        """How often, and how often lately, all users chose it. (C)"""
-        return self["head.popularity"] * torch.log1p(popularity) + self["head.recent"] * torch.log1p(recent)
+        """How often, and how often lately, all users chose it; and what is owed to what had no chance yet. (C)"""
+        chosen = self["head.popularity"] * torch.log1p(popularity) + self["head.recent"] * torch.log1p(recent)
+        return chosen + self["head.novelty"] / (1 + popularity)
 
     # ---- the sum
 
@@ -381,7 +382,7 @@ def shapes(architecture, items):
         out.update({"similarity.%d.%s" % (i, name): shape for name, shape in head.items()})
     streams = len(architecture["streams"])
     out.update({"head.stream": (streams,), "head.stream_count": (streams,), "head.value": (B,)})
-    out.update({"head." + name: (1,) for name in ("cooccurrence", "reverse", "epsilon", "decay", "popularity", "recent")})
+    out.update({"head." + name: (1,) for name in ("cooccurrence", "reverse", "epsilon", "decay", "popularity", "recent", "novelty")})
     return out
 
 

@@ -45,7 +45,7 @@ def head():
         tensors["similarity.%d.behaviour" % i] = [3], [0, LN2 / 4, -5]
     for name, numbers in (("stream", [.9, .31, .25, -.1]), ("stream_count", [0, .02, 0, 0]), ("value", [1, 2, -1]),
                           ("cooccurrence", [1.25]), ("reverse", [.4]), ("epsilon", [.1]), ("decay", [.5]), ("popularity", [.125]),
-                          ("recent", [.01])):
+                          ("recent", [.01]), ("novelty", [.5])):
         tensors["head." + name] = [len(numbers)], numbers
     return tensors
 

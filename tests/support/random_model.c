@@ -144,6 +144,7 @@ static void fill_head(struct model *model, struct random *rng)
     *w->decay = .8f;
     *w->popularity = .03f;
     *w->recent = -.05f;
+    *w->novelty = .4f;
 }
 
 struct model *random_model_of(const struct architecture *a, size_t names, uint64_t seed)

@@ -54,7 +54,7 @@ Test(train_ablation, a_part_without_numbers_is_not_there)
     cr_assert_not(listed(model, "time"));
     model->weights.block[0].time[ARCHITECTURE_TIME_BUCKETS + 3] = .1f; /* of the second head */
     cr_assert(listed(model, "time"));
-    *model->weights.cooccurrence = *model->weights.popularity = *model->weights.recent = 0;
+    *model->weights.cooccurrence = *model->weights.popularity = *model->weights.recent = *model->weights.novelty = 0;
     cr_assert(!listed(model, "cooccurrence") && !listed(model, "prior"));
     *model->weights.recent = .1f;
     cr_assert(listed(model, "prior"));
