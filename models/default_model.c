@@ -19,6 +19,7 @@
 #define DECAY          0.75f
 #define POPULARITY     0.1f
 #define RECENT         0.01f
+#define NOVELTY        0.6f
 
 size_t default_model_sample(size_t available)
 {
@@ -74,6 +75,7 @@ static void set_head(struct model *model, const struct default_model_behaviour *
     *w->decay = DECAY;
     *w->popularity = POPULARITY;
     *w->recent = RECENT;
+    *w->novelty = NOVELTY;
 }
 
 struct model *default_model_fit(const struct default_model_view *views, size_t view_count,

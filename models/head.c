@@ -183,7 +183,7 @@ static void run_plain(struct work *w, const struct recommender_block *block, boo
     for (size_t item = block->first; item < block->first + block->count; item++) {
         float log_popularity = item < w->items->counts->item_capacity ? w->items->counts->log_popularity[item] : 0;
         float recent = log1pf(counts_recent(w->items->counts, (uint32_t)item, w->query->now_ms));
-        float novelty = 1 / (1 + (float)counts_popularity(w->items->counts, (uint32_t)item));
+        float novelty = w->user.length > 0 ? 1 / (1 + (float)counts_popularity(w->items->counts, (uint32_t)item)) : 0;
         float sequence = w->user.state == NULL ? 0 : matrix_dot(w->user.state, block->rows->output + item * d, d);
         float *score = &w->score[item];
         if (!backward && *score != MASKED)

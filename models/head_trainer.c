@@ -90,6 +90,7 @@ void head_start(struct model *model, const float *behaviour_weight, float sequen
     *w->decay = DECAY_START;
     *w->popularity = popularity;
     *w->recent = 0.01f;
+    *w->novelty = 0.6f;
     if (w->sequence_scale != NULL)
         *w->sequence_scale = sequence;
 }

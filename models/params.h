@@ -74,7 +74,8 @@ struct weights {
     float *epsilon;             /* (1) */
     float *decay;               /* (1): of co-occurrence, per step of age */
     float *popularity, *recent; /* (1): prior */
-    float *novelty;             /* (1): prior, of 1 / (1 + the candidate's count): what is new has no other evidence */
+    float *novelty; /* (1): prior, of 1 / (1 + the candidate's count), where there is a history: new items have less to
+                                 * speak for them than others; to who has no history, nothing does */
 };
 
 struct params {

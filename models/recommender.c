@@ -385,7 +385,7 @@ static void finish(const struct recommender_user *user, const struct recommender
             *w->sequence_scale * matrix_dot(user->state, block->rows->output + (block->first + c) * d, d);
     part[PART_COOCCURRENCE] = cooccurrence_term(context->cooccurrence, id);
     part[PART_PRIOR] = *w->popularity * popularity + (recent > 0 ? *w->recent * log1pf(recent) : 0) +
-                       *w->novelty / (1 + (float)counts_popularity(context->counts, id));
+                       (user->length > 0 ? *w->novelty / (1 + (float)counts_popularity(context->counts, id)) : 0);
     for (int i = 0; i < a->stream_count; i++)
         part[PART_STREAMS + i] *= w->stream[i] + w->stream_count[i] * popularity;
     for (int i = 0; i < PART_STREAMS + a->stream_count; i++) {

@@ -324,9 +324,12 @@ class Network:
         return self["head.cooccurrence"] * ((decay * self.value(history)) @ (after + self["head.reverse"] * before))
 
     def prior(self, popularity, recent):
-        """How often, and how often lately, all users chose it; and what is owed to what had no chance yet. (C)"""
-        chosen = self["head.popularity"] * torch.log1p(popularity) + self["head.recent"] * torch.log1p(recent)
-        return chosen + self["head.novelty"] / (1 + popularity)
+        """How often, and how often lately, all users chose it. (C)"""
+        return self["head.popularity"] * torch.log1p(popularity) + self["head.recent"] * torch.log1p(recent)
+
+    def novelty(self, popularity):
+        """Part of the prior where there is a history: what is new has less to speak for it than what others met. (C)"""
+        return self["head.novelty"] / (1 + popularity)
 
     # ---- the sum
 
@@ -342,7 +345,8 @@ class Network:
         if self.architecture["blocks"] > 0:
             sequence = self["head.sequence"] * (rows.output[candidates] @ self.state(rows, history, now_ms))
         cooccurrence = self.cooccurrence(probability, history)
-        first = torch.stack([sequence, cooccurrence, self.prior(popularity, recent)], dim=1)
+        prior = self.prior(popularity, recent) + self.novelty(popularity)
+        first = torch.stack([sequence, cooccurrence, prior], dim=1)
         return torch.cat([first, self.streams(rows, candidates, history, now_ms, popularity)], dim=1)
 
 

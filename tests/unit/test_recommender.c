@@ -268,7 +268,8 @@ static double naive_prior(const struct scene *s, uint32_t candidate_id)
 {
     return *s->model->weights.popularity * log1p(counts_popularity(s->counts, candidate_id)) +
            *s->model->weights.recent * log1p(counts_recent(s->counts, candidate_id, NOW_MS)) +
-           *s->model->weights.novelty / (1 + (double)counts_popularity(s->counts, candidate_id));
+           (s->newest_count > 0 ? *s->model->weights.novelty / (1 + (double)counts_popularity(s->counts, candidate_id))
+                                : 0);
 }
 
 static void naive_score(struct naive_score *out, const struct scene *s, const struct recommender_event *events,
