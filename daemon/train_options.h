@@ -45,6 +45,7 @@
     X(head_queries,        4096,  16,   1e7,   "held-out events that stage two learns from, at most")                  \
     X(head_candidates,     8192,  16,   1e6,   "items they are compared with, at most")                                \
     X(head_decay,          0.001, 0,    10,    "pull of the head's numbers to where they start")                       \
+    X(head_balance,        1,     0,    1,     "parts weighed by NDCG@10 in the end, against the untrained head: 1 yes")   \
     X(correction,          0,     0,    256,   "rank of the learned corrections to q, k, r, v; 0: none")
 /* clang-format on */
 

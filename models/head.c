@@ -238,26 +238,40 @@ static void run_cooccurrence(struct work *w)
     }
 }
 
+static size_t attended(const struct model *model, const struct head_query *query)
+{
+    size_t most = (size_t)model->architecture.history;
+    return query->count < most ? query->count : most;
+}
+
+bool head_cooccurrence(struct cooccurrence *cooccurrence, const struct model *model, const struct counts_view *counts,
+                       const struct head_query *query, struct arena *arena)
+{
+    size_t L = attended(model, query);
+    struct cooccurrence_event *newest_first = arena_alloc(arena, (L + 1) * sizeof *newest_first);
+    for (size_t age = 0; newest_first != NULL && age < L; age++) {
+        const struct recommender_event *event = &query->events[query->count - 1 - age];
+        newest_first[age] = (struct cooccurrence_event){event->item_id, recommender_value(model, event)};
+    }
+    return newest_first != NULL &&
+           cooccurrence_compute(cooccurrence, counts, newest_first, L, cooccurrence_scalars(&model->weights));
+}
+
 static bool prepare(struct work *w, struct arena *arena)
 {
-    const struct weights *m = &w->model->weights;
-    size_t most = (size_t)w->model->architecture.history;
-    size_t L = w->query->count < most ? w->query->count : most;
+    size_t L = attended(w->model, w->query);
     const struct recommender_event *events = w->query->events + w->query->count - L;
-    struct cooccurrence_event *newest_first = arena_alloc(arena, (L + 1) * sizeof *newest_first);
     w->weight = arena_floats(arena, 2 * L + 1);
     w->sorted = arena_floats(arena, L + 1);
     w->behaviour = arena_alloc(arena, (L + 1) * sizeof *w->behaviour);
     w->bucket = arena_alloc(arena, (L + 1) * sizeof *w->bucket);
-    if (newest_first == NULL || w->weight == NULL || w->sorted == NULL || w->behaviour == NULL || w->bucket == NULL)
+    if (w->weight == NULL || w->sorted == NULL || w->behaviour == NULL || w->bucket == NULL)
         return false;
     for (size_t l = 0; l < L; l++) {
-        newest_first[L - 1 - l] =
-            (struct cooccurrence_event){events[l].item_id, recommender_value(w->model, &events[l])};
         w->behaviour[l] = events[l].behaviour;
         w->bucket[l] = (size_t)model_time_bucket(w->query->now_ms - events[l].ts_ms);
     }
-    return cooccurrence_compute(w->cooccurrence, w->items->counts, newest_first, L, cooccurrence_scalars(m)) &&
+    return head_cooccurrence(w->cooccurrence, w->model, w->items->counts, w->query, arena) &&
            recommender_prepare_head(&w->user, w->model, w->query->events, w->query->count, w->query->now_ms,
                                     w->query->state, arena) &&
            (w->gradient == NULL || head_corrections_init(&w->corrections, &w->user, events, arena));

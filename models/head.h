@@ -32,6 +32,10 @@ struct head_sample {
     size_t count;
 };
 
+/* The co-occurrence terms of a query's history, as far back as the model attends. False out of memory. */
+bool head_cooccurrence(struct cooccurrence *cooccurrence, const struct model *model, const struct counts_view *counts,
+                       const struct head_query *query, struct arena *arena);
+
 /* The loss, -log softmax(score)[target] over the items that compete; its gradient, times `scale`, is added to the PARAM_HEAD tensors of `gradient` (NULL:
  * only the loss). `score` (items) is scratch. Negative when the arena gives out. */
 double head_gradient(const struct weights *gradient, const struct model *model, const struct head_items *items,

@@ -350,6 +350,39 @@ static bool run_epoch(struct head_trainer *t, struct head_epoch *epoch, struct s
     return true;
 }
 
+/* in a large shop only the queries put aside are asked: every target adds its block to the items that compete */
+static bool find_balance(struct head_trainer *t, struct head_balance *balance, struct status *st)
+{
+    struct random random;
+    random_init(&random, t->options.seed ^ 0x6173696465);
+    draw_blocks(t, t->count, t->count + t->aside, &random);
+    size_t first = t->sampling ? t->count : 0;
+    return head_balance_find(balance, t->model, &t->data->items, t->sampling ? &t->sample : NULL, t->queries + first,
+                             t->count + t->aside - first, t->team, st);
+}
+
+/* corrections stay: with them the head that training started from is another model */
+static bool balance_parts(struct head_trainer *t, struct head_balance *balance, struct status *st)
+{
+    struct head_balance started = {0};
+    if (!find_balance(t, balance, st))
+        return false;
+    balance->fitted = true;
+    if (!is_corrected(&t->model->architecture)) {
+        memcpy(t->theta, t->start, t->model->params.total * sizeof(float));
+        from_theta(t);
+        if (!find_balance(t, &started, st))
+            return false;
+        if (started.ndcg > balance->ndcg)
+            *balance = started;
+        else
+            memcpy(t->theta, t->best, t->model->params.total * sizeof(float));
+        from_theta(t);
+    }
+    head_balance_apply(balance, t->model);
+    return true;
+}
+
 static bool prepare(struct head_trainer *t)
 {
     size_t total = t->model->params.total + 1, items = t->data->items.count;
@@ -405,7 +438,7 @@ static void close(struct head_trainer *t)
 
 bool head_trainer_run(struct model *model, const struct head_trainer_data *data,
                       const struct head_trainer_options *options, struct team *team, head_trainer_observer *observer,
-                      void *context, struct status *st)
+                      void *context, struct head_balance *balance, struct status *st)
 {
     struct head_trainer *t = calloc(1, sizeof *t);
     if (t == NULL)
@@ -423,6 +456,7 @@ bool head_trainer_run(struct model *model, const struct head_trainer_data *data,
         memcpy(t->theta, t->best, model->params.total * sizeof(float));
         follow(t);
     }
+    ok = ok && (balance == NULL || balance_parts(t, balance, st));
     close(t);
     return ok;
 }

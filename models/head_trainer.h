@@ -7,6 +7,7 @@
 #define RECSYS_MODELS_HEAD_TRAINER_H
 
 #include "models/head.h"
+#include "models/head_balance.h"
 #include "models/holdout.h"
 #include "models/team.h"
 
@@ -41,11 +42,12 @@ typedef void head_trainer_observer(void *context, const struct head_epoch *epoch
 /* Starting values of the head: the default model's weights, the sequence term at `sequence`, log(1 + popularity) at `popularity`. */
 void head_start(struct model *model, const float *behaviour_weight, float sequence, float popularity);
 
-/* Train; `model` is changed in place.
+/* Train; `model` is changed in place. `balance`: where to tell how the parts were balanced at the end, of the trained head or of the one that it started
+ * from, whichever ranks the queries better; NULL: they are left as they were trained.
  * Every fifth query is put aside, and the numbers of the epoch that is best on those are kept: a head of a few
  * hundred numbers fits a few thousand events better than they deserve. False out of memory (RESOURCE_EXHAUSTED) or where the loss stops being a number (INTERNAL / DIVERGED). */
 bool head_trainer_run(struct model *model, const struct head_trainer_data *data,
                       const struct head_trainer_options *options, struct team *team, head_trainer_observer *observer,
-                      void *context, struct status *st);
+                      void *context, struct head_balance *balance, struct status *st);
 
 #endif

@@ -118,7 +118,7 @@ static void train(struct scene *s, const struct head_trainer_options *options, s
     struct team *team = team_new(threads, &st);
     cr_assert_not_null(team);
     *story = (struct story){.model = s->model};
-    cr_assert(head_trainer_run(s->model, &s->head, options, team, note, story, &st), "%s", st.message);
+    cr_assert(head_trainer_run(s->model, &s->head, options, team, note, story, NULL, &st), "%s", st.message);
     team_free(team);
 }
 
@@ -256,7 +256,7 @@ Test(head_trainer, a_loss_that_is_no_number_ends_it)
     struct scene *s = scene_new(RANDOM_MODEL_DEFAULT, 50, 50, .5f);
     struct team *team = team_new(2, &st);
     *s->model->weights.popularity = NAN;
-    cr_assert_not(head_trainer_run(s->model, &s->head, &usual, team, NULL, NULL, &st));
+    cr_assert_not(head_trainer_run(s->model, &s->head, &usual, team, NULL, NULL, NULL, &st));
     cr_assert_eq(st.code, STATUS_INTERNAL);
     cr_assert_str_eq(st.reason, "DIVERGED");
     team_free(team);
@@ -274,6 +274,93 @@ Test(head_trainer, nothing_to_fit)
     cr_assert_eq(story.count, 0);
     cr_assert_float_eq(strength(s->model), before, 1e-6);
     scene_close(s);
+}
+
+/* ---- balance */
+
+/* where the target of one held-out event comes, everything scored as it is served */
+static double naive_gain(const struct scene *s, const struct holdout_query *query, struct arena *arena,
+                         struct cooccurrence *cooccurrence)
+{
+    const struct evaluation_event *log = s->events + s->start[query->user];
+    struct recommender_event events[EVENTS];
+    struct cooccurrence_event newest[EVENTS];
+    float weight[RECOMMENDER_PARTS_MAX], score[ITEMS_MOST];
+    struct recommender_user user;
+    for (int i = 0; i < RECOMMENDER_PARTS_MAX; i++)
+        weight[i] = 1;
+    for (uint32_t i = 0; i < query->at; i++) {
+        events[i] = (struct recommender_event){log[i].item, log[i].ts_ms, 0, 1, &s->rows, log[i].item};
+        newest[query->at - 1 - i] = (struct cooccurrence_event){log[i].item, s->model->weights.value[0]};
+    }
+    int64_t now_ms = log[query->at].ts_ms;
+    cr_assert(
+        cooccurrence_compute(cooccurrence, s->counts, newest, query->at, cooccurrence_scalars(&s->model->weights)));
+    cr_assert(recommender_prepare(&user, s->model, events, query->at, now_ms, arena));
+    struct recommender_context context = {s->counts, cooccurrence, now_ms, weight};
+    for (size_t first = 0; first < s->data.item_count; first += RECOMMENDER_BLOCK) {
+        size_t left = s->data.item_count - first, count = left < RECOMMENDER_BLOCK ? left : RECOMMENDER_BLOCK;
+        struct recommender_block block = {&s->rows, first, count, s->ids + first};
+        recommender_score(&user, &context, &block, score + first, NULL);
+    }
+    float rank = .5f, wanted = score[log[query->at].item];
+    for (size_t i = 0; i < s->data.item_count; i++)
+        rank += score[i] > wanted ? 1 : score[i] == wanted ? .5f : 0;
+    return evaluation_gain(EVALUATION_NDCG, rank, 10);
+}
+
+static double naive_ndcg(const struct scene *s)
+{
+    struct cooccurrence cooccurrence = {0};
+    struct arena arena;
+    double sum = 0;
+    arena_init(&arena, (size_t)256 << 20);
+    for (size_t i = 0; i < s->holdout.validation_count; i++) {
+        struct arena_mark mark = arena_mark(&arena);
+        sum += naive_gain(s, &s->holdout.validation[i], &arena, &cooccurrence);
+        arena_rewind(&arena, mark);
+    }
+    cooccurrence_close(&cooccurrence);
+    arena_close(&arena);
+    return sum / (double)s->holdout.validation_count;
+}
+
+/* What it says is what the model then scores; and it is no worse than what was there. */
+static void check_balance(enum random_model_kind kind, int epochs, struct head_balance *balance)
+{
+    struct status st = STATUS_INIT;
+    struct head_trainer_options options = usual;
+    struct scene *s = scene_new(kind, 200, 120, .7f);
+    struct team *team = team_new(2, &st);
+    options.epochs = epochs;
+    double before = naive_ndcg(s);
+    cr_assert(head_trainer_run(s->model, &s->head, &options, team, NULL, NULL, balance, &st), "%s", st.message);
+    cr_assert_float_eq(balance->ndcg, naive_ndcg(s), 1e-3, "%g, found %g", balance->ndcg, naive_ndcg(s));
+    cr_assert_geq(balance->ndcg, balance->ndcg_before);
+    cr_assert_geq(balance->ndcg, before - 1e-3, "no worse than the head that it started from: %g, was %g",
+                  balance->ndcg, before);
+    if (epochs == 0)
+        cr_assert_float_eq(balance->ndcg_before, before, 1e-3);
+    team_free(team);
+    scene_close(s);
+}
+
+Test(head_trainer, balance_is_what_is_then_served)
+{
+    struct head_balance balance;
+    check_balance(RANDOM_MODEL_DEFAULT, 3, &balance);
+    check_balance(RANDOM_MODEL_CORRECTED, 2, &balance);
+    cr_assert(balance.fitted, "with corrections the head that training started from is no choice");
+    check_balance(RANDOM_MODEL_SEQUENCE, 3, &balance);
+}
+
+/* The sequence part of a random model knows nothing, the counts know everything. */
+Test(head_trainer, balance_silences_what_says_nothing)
+{
+    struct head_balance balance;
+    check_balance(RANDOM_MODEL_SEQUENCE, 0, &balance);
+    cr_assert_lt(balance.sequence, .5, "a factor of %g", (double)balance.sequence);
+    cr_assert_gt(balance.ndcg, balance.ndcg_before);
 }
 
 /* ---- the leak */

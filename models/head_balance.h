@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The last step of stage two: how much each part of the score counts, by what is served. Cross-entropy fits probabilities, over the whole catalogue and
+ * for targets that no list will ever reach; a list shows ten. So factors on the parts are tried on held-out events, and those with the best NDCG@10
+ * are kept. Three numbers from a grid, since a common factor changes no list: too few to fit noise with. */
+#ifndef RECSYS_MODELS_HEAD_BALANCE_H
+#define RECSYS_MODELS_HEAD_BALANCE_H
+
+#include "models/head.h"
+#include "models/team.h"
+
+/* Factors on parts of a model's score; the streams have 1. */
+struct head_balance {
+    float sequence, cooccurrence, prior;
+    double ndcg;        /* @10 with these factors */
+    double ndcg_before; /* and with all of them 1 */
+    bool fitted;        /* they are on the head that was trained, not on the one that it started from */
+};
+
+/* Find them for `count` queries, ranked among the items of `sample` (NULL: all), which has their targets; the model stays as it is. Writes all but
+ * `fitted`. The result depends on the threads only in the last digits of the means. False out of memory. */
+bool head_balance_find(struct head_balance *balance, const struct model *model, const struct head_items *items,
+                       const struct head_sample *sample, const struct head_query *queries, size_t count,
+                       struct team *team, struct status *st);
+
+/* Put the factors into the model's weights. */
+void head_balance_apply(const struct head_balance *balance, struct model *model);
+
+#endif
