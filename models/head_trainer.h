@@ -8,6 +8,7 @@
 
 #include "models/head.h"
 #include "models/head_balance.h"
+#include "models/head_start.h"
 #include "models/holdout.h"
 #include "models/team.h"
 
@@ -38,9 +39,6 @@ struct head_epoch {
 
 /* After every epoch. */
 typedef void head_trainer_observer(void *context, const struct head_epoch *epoch);
-
-/* Starting values of the head: the default model's weights, the sequence term at `sequence`, log(1 + popularity) at `popularity`. */
-void head_start(struct model *model, const float *behaviour_weight, float sequence, float popularity);
 
 /* Train; `model` is changed in place. `balance`: where to tell how the parts were balanced at the end, of the trained head or of the one that it started
  * from, whichever ranks the queries better; NULL: they are left as they were trained.
