@@ -95,7 +95,8 @@ class Golden(SharedDaemon):
         history = History(torch.tensor([item for item, _, _ in log]), torch.tensor([ts_ms for _, ts_ms, _ in log]),
                           torch.tensor(behaviour), torch.tensor([WEIGHTS[b] for _, _, b in log], dtype=torch.float64))
         table = self.counts
-        probability = [[table.probability(item, c) for c in range(ITEMS)] for item, _, _ in log]
+        probability = [[[of(item, c) for c in range(ITEMS)] for item, _, _ in log]
+                       for of in (table.probability, table.probability_before)]
         popularity = [float(table.popularity[c]) for c in range(ITEMS)]
         recent = [table.recent(c, NOW_MS) for c in range(ITEMS)]
         with torch.no_grad():
