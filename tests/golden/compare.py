@@ -4,7 +4,7 @@
     compare.py DIRECTORY [--perturb FILE]
 
 DIRECTORY is what dump_scores and dump_gradients wrote. Scores must agree to 1e-4 of the sum of their terms' sizes,
-gradients to 1e-3 of the largest number of their tensor. --perturb writes the last model once more with every number moved
+gradients to 1e-3 of the largest number of their tensor, beyond the rounding of single precision. --perturb writes the last model once more with every number moved
 a little, which a daemon must then serve. Ends with "N compared, N differ"."""
 import argparse
 import json
@@ -18,6 +18,7 @@ from network import History, Items, Network
 
 SCORE_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 1e-3
+ROUNDING = 2.0 ** -24  # of single precision, relative
 DOUBLE = torch.float64
 
 
@@ -107,10 +108,8 @@ def loss_of_line(network, items, line):
         histories = [(h.item, h.ts_ms, h.behaviour, h.weight) for h in histories]
         return lambda: gradients.sequence_loss(network, network.encode(items), histories, line["mask_seen"],
                                                line["ahead"])
-    with torch.no_grad():
-        rows = network.encode(items)
     query, hidden = read_query(line), torch.tensor(line["hidden"], dtype=torch.long)
-    return lambda: gradients.total_loss(network, rows, query, line["target"], hidden)
+    return lambda: gradients.total_loss(network, network.encode(items), query, line["target"], hidden)
 
 
 def compare_gradients(directory, tally):
@@ -130,8 +129,10 @@ def compare_gradients(directory, tally):
             given = line["gradient"].get(name, [0.0] * gradient.numel())
             given = torch.tensor(given, dtype=DOUBLE).view(gradient.shape)
             if gradient.numel():
-                scale = max(gradient.abs().max().item(), 1e-5 * largest)  # below, it is rounding of the others
-                tally.add(stage, ((given - gradient).abs().max() / scale).item(), GRADIENT_TOLERANCE, name)
+                error = (given - gradient).abs().max().item()
+                error = max(0.0, error - ROUNDING * largest)  # a sum that cancels is as exact as what is in it
+                scale = max(gradient.abs().max().item(), ROUNDING * largest)
+                tally.add(stage, error / scale, GRADIENT_TOLERANCE, name)
 
 
 def perturb(network, seed=1):

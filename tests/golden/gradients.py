@@ -9,7 +9,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from network import buckets
+from network import ROLES, buckets
 
 STAGE_ONE = ("encoder.", "sequence.", "block.")
 STAGE_TWO = ("similarity.", "head.")
@@ -75,6 +75,8 @@ def gradient(network, names, loss_of):
 
 
 def names_of_stage(network, stage):
-    """What the gradient is of. Stage two moves the head, without the corrections of the views."""
+    """What the gradient is of. Stage two moves the head, and of the views only their corrections."""
     prefixes = STAGE_ONE if stage == "one" else STAGE_TWO
+    if stage == "two":
+        prefixes += tuple("view.%s.%s." % (view, role) for view in network.views for role in ROLES)
     return [name for name in network.parameters if name.startswith(prefixes)]

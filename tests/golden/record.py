@@ -83,7 +83,7 @@ def record_stage_one(network, known, users):
     return {"mask_seen": True, "ahead": AHEAD, "loss": loss, "gradient": {name: short(g) for name, g in found.items()}}
 
 
-def record_query(network, rows, users, table, user, hide):
+def record_query(network, items, users, table, user, hide):
     log = users[user]
     history, target, now_ms = read_history(log[:-1]), log[-1]["item"], log[-1]["ts_ms"]
     probability = torch.tensor([[[of(e["item"], c) for c in range(ITEMS)] for e in log[:-1]]
@@ -93,8 +93,9 @@ def record_query(network, rows, users, table, user, hide):
     query = (history, now_ms, probability, popularity, recent)
     hidden = sorted({e["item"] for e in log[:-1]} - {target}) if hide else []
     loss, found = gradients.gradient(network, gradients.names_of_stage(network, "two"), lambda: gradients.total_loss(
-        network, rows, query, target, torch.tensor(hidden, dtype=torch.long)))
-    parts = network.parts(rows, torch.arange(ITEMS), *query)
+        network, network.encode(items), query, target, torch.tensor(hidden, dtype=torch.long)))
+    with torch.no_grad():
+        parts = network.parts(network.encode(items), torch.arange(ITEMS), *query)
     return {"user": user, "hidden": hidden, "parts": [short(row) for row in parts], "loss": loss,
             "gradient": {name: short(g) for name, g in found.items()}}
 
@@ -107,12 +108,11 @@ def main():
     network = random_network(architecture(), [item["name"] for item in items[:KNOWN]], SEED)
     content = safetensors.serialise(*network.file())
     network = Network.of_file(*safetensors.parse(content))  # as it will be read
-    with torch.no_grad():
-        rows = network.encode(read_items(network, items))
+    shop = read_items(network, items)
     table = counts.Counts([[(e["item"], e["ts_ms"]) for e in log if e["weight"] > 0] for log in users])
     recorded = {"made_by": "tests/golden/record.py", "model": base64.b64encode(content).decode(), "items": items,
                 "users": users, "stage_one": record_stage_one(network, read_items(network, items[:KNOWN]), users),
-                "queries": [record_query(network, rows, users, table, user, hide)
+                "queries": [record_query(network, shop, users, table, user, hide)
                             for user, hide in ((2, False), (5, True), (6, False))]}
     with open(out, "w", encoding="utf-8") as file:
         file.write("{\n" + ",\n".join("%s: %s" % (json.dumps(key), json.dumps(value, separators=(",", ":")))
