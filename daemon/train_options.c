@@ -24,6 +24,20 @@ static const struct row {
 };
 #define ROWS (sizeof rows / sizeof *rows)
 
+/* Those that count something or choose. */
+static const char *const whole[] = {"width",       "blocks",       "heads",           "feedforward",  "history",
+                                    "components",  "batch_users",  "warmup_steps",    "epochs",       "patience",
+                                    "loss",        "ahead",        "negatives",       "mask_seen",    "random_window",
+                                    "head_epochs", "head_queries", "head_candidates", "head_balance", "correction"};
+
+static bool is_whole(const char *name)
+{
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+        if (strcmp(whole[i], name) == 0)
+            return true;
+    return false;
+}
+
 static double *field(struct train_options *options, const struct row *row)
 {
     return (double *)(void *)((char *)options + row->offset);
@@ -56,6 +70,9 @@ static bool set(struct train_options *options, const char *name, const char *tex
             return status_fail(st, STATUS_INVALID_ARGUMENT, "BAD_OPTION",
                                "'%s' takes a number from %g to %g, not '%.40s'", name, rows[i].least, rows[i].most,
                                text);
+        if (is_whole(name) && value != floor(value))
+            return status_fail(st, STATUS_INVALID_ARGUMENT, "BAD_OPTION", "'%s' takes a whole number, not '%.40s'",
+                               name, text);
         *field(options, &rows[i]) = value;
         return true;
     }

@@ -104,6 +104,8 @@ Test(train_options, assignments_that_are_refused)
         {"epochs=many", "'epochs' takes a number from 0 to 10000, not 'many'"},
         {"epochs=3 4", "not '3 4'"},
         {"epochs=-1", "not '-1'"},
+        {"width=64.5", "'width' takes a whole number, not '64.5'"},
+        {"head_balance=.5", "'head_balance' takes a whole number, not '.5'"},
         {"dropout=1", "'dropout' takes a number from 0 to 0.95, not '1'"},
         {"dropout=nan", "not 'nan'"},
         {"learning_rate=inf", "not 'inf'"},
