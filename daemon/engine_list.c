@@ -173,7 +173,7 @@ static bool choose_by_scan(const struct scoring *scoring, uint64_t *chosen, size
     return true;
 }
 
-/* what followed the last events, most first */
+/* what was met next to the last events, most first */
 static bool choose_neighbours(const struct scoring *scoring, uint64_t *chosen, size_t most)
 {
     const struct cooccurrence *c = &scoring->worker->cooccurrence;

@@ -69,6 +69,8 @@ bool cooccurrence_compute(struct cooccurrence *c, const struct counts_view *coun
     for (size_t age = 0; age < count && factor >= NEGLIGIBLE && s.weight != 0; age++, factor *= s.decay) {
         float weight = s.weight * factor * events[age].value;
         size_t entries;
+        if (weight == 0)
+            continue;
         const struct counts_entry *row = counts_row(counts, events[age].item_id, &entries);
         add_row(c, row, entries, weight, 1.0f / s.epsilon);
         row = s.reverse != 0 ? counts_row_before(counts, events[age].item_id, &entries) : NULL;

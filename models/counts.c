@@ -213,11 +213,11 @@ static void fill_before(struct counts_view *view, const struct counts *counts)
     memmove(start + 1, start, view->item_capacity * sizeof *start); /* each start has become its row's end */
     start[0] = 0;
     for (size_t i = 0; i < view->item_capacity; i++) {
-        float sum = 0;
+        double sum = 0;
         for (uint64_t at = start[i]; at < start[i + 1]; at++)
-            sum += view->before[at].probability;
+            sum += (double)view->before[at].probability;
         for (uint64_t at = start[i]; at < start[i + 1]; at++)
-            view->before[at].probability /= sum + COUNTS_SHRINKAGE;
+            view->before[at].probability /= (float)sum + COUNTS_SHRINKAGE;
     }
 }
 

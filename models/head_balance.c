@@ -3,11 +3,13 @@
 
 #include "models/evaluation.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ARENA_BYTES ((size_t)8 << 30)
-#define LIST        10 /* what is measured: NDCG@10 */
+#define LIST        10   /* what is measured: NDCG@10 */
+#define LEVEL       1e-9 /* sums over threads differ by less */
 
 /* The sequence part never gets 0: in a large shop it chooses the candidates. */
 static const float sequence_factors[] = {0.1f, 0.2f, 0.35f, 0.5f, 0.7f, 0.85f, 1, 1.2f, 1.5f};
@@ -63,7 +65,7 @@ static float rank_of(const struct balance_thread *own, size_t count, const struc
     for (size_t i = 0; i < count; i++) {
         float score = f->sequence * own->sequence[i] + f->cooccurrence * own->cooccurred[i] + f->prior * own->prior[i] +
                       own->streams[i];
-        above += score > wanted;
+        above += !(score <= wanted); /* what is no number ranks nothing well */
         level += score == wanted;
     }
     return 1 + (float)above + 0.5f * (float)level;
@@ -153,7 +155,13 @@ static bool reserve(struct balance_thread *own, size_t items)
     return true;
 }
 
-/* the best of all, unless it is no better than leaving everything as it is */
+/* how far from leaving everything as it is */
+static double distance(const struct head_balance *f)
+{
+    return fabs(log((double)f->sequence)) + fabs(log((double)f->cooccurrence)) + fabs(log((double)f->prior));
+}
+
+/* the best of all; of those that are level, as the factors of a part that is not there are, the one that changes least */
 static struct head_balance best_choice(const struct balance *b, size_t threads)
 {
     struct head_balance best = {.sequence = 1, .cooccurrence = 1, .prior = 1};
@@ -169,7 +177,8 @@ static struct head_balance best_choice(const struct balance *b, size_t threads)
         struct head_balance factors = choice(c);
         factors.ndcg = gain[c];
         factors.ndcg_before = best.ndcg_before;
-        if (factors.ndcg > best.ndcg)
+        if (factors.ndcg > best.ndcg + LEVEL ||
+            (factors.ndcg >= best.ndcg - LEVEL && distance(&factors) < distance(&best)))
             best = factors;
     }
     return best;

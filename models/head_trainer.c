@@ -14,6 +14,8 @@
 #define BATCH_QUERIES 128
 #define ASIDE_EVERY   5
 #define ASIDE_LEAST   10 /* fewer say nothing */
+#define BALANCE_LEAST 100
+#define BALANCE_MOST  4096
 
 struct head_thread {
     struct arena arena;
@@ -306,9 +308,12 @@ static bool find_balance(struct head_trainer *t, struct head_balance *balance, s
     struct random random;
     random_init(&random, t->options.seed ^ 0x6173696465);
     draw_blocks(t, t->count, t->count + t->aside, &random);
-    size_t first = t->sampling ? t->count : 0;
+    size_t first = t->sampling ? t->count : 0, count = t->count + t->aside - first;
+    *balance = (struct head_balance){.sequence = 1, .cooccurrence = 1, .prior = 1};
+    if (count < BALANCE_LEAST)
+        return true;
     return head_balance_find(balance, t->model, &t->data->items, t->sampling ? &t->sample : NULL, t->queries + first,
-                             t->count + t->aside - first, t->team, st);
+                             count < BALANCE_MOST ? count : BALANCE_MOST, t->team, st);
 }
 
 /* corrections stay: with them the head that training started from is another model */

@@ -222,11 +222,13 @@ static bool read_items(struct model *model, const struct safetensors *file, stru
            index_items(model, st);
 }
 
+#define EPSILON_LEAST 1e-6f /* P / epsilon stays a number */
+
 /* reject what no trainer would write and what would make scores meaningless */
 static bool check_numbers(const struct model *model, struct status *st)
 {
     const struct weights *w = &model->weights;
-    if (!(*w->epsilon > 0) || !(*w->decay >= 0 && *w->decay <= 1))
+    if (!(*w->epsilon >= EPSILON_LEAST) || !(*w->decay >= 0 && *w->decay <= 1))
         return bad_model(st, "'head.epsilon' or 'head.decay' is out of range");
     return true;
 }
