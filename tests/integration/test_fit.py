@@ -242,7 +242,7 @@ class Without(FitCase):
 
     def test_numbers_that_rest_at_zero(self):
         tensors = self.without("cooccurrence", "prior", "time")[0]
-        for name in ("head.cooccurrence", "head.popularity", "head.recent", "similarity.0.time", "similarity.1.time",
+        for name in ("head.cooccurrence", "head.popularity", "head.recent", "head.novelty", "similarity.0.time", "similarity.1.time",
                      "block.0.time"):
             self.assertFalse(any(tensors[name]), name)
         self.assertTrue(any(tensors["block.0.position"]))
