@@ -13,30 +13,20 @@
 
 #define FILE_LIMIT 65536
 
+enum kind { REAL, WHOLE };
+
 static const struct row {
     const char *name, *help;
     double standard, least, most;
+    enum kind kind;
     size_t offset;
 } rows[] = {
-#define X(name, standard, least, most, help) {#name, help, standard, least, most, offsetof(struct train_options, name)},
+#define X(name, standard, least, most, kind, help)                                                                     \
+    {#name, help, standard, least, most, kind, offsetof(struct train_options, name)},
     TRAIN_OPTIONS(X)
 #undef X
 };
 #define ROWS (sizeof rows / sizeof *rows)
-
-/* Those that count something or choose. */
-static const char *const whole[] = {"width",       "blocks",       "heads",           "feedforward",  "history",
-                                    "components",  "batch_users",  "warmup_steps",    "epochs",       "patience",
-                                    "loss",        "ahead",        "negatives",       "mask_seen",    "random_window",
-                                    "head_epochs", "head_queries", "head_candidates", "head_balance", "correction"};
-
-static bool is_whole(const char *name)
-{
-    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-        if (strcmp(whole[i], name) == 0)
-            return true;
-    return false;
-}
 
 static double *field(struct train_options *options, const struct row *row)
 {
@@ -70,7 +60,7 @@ static bool set(struct train_options *options, const char *name, const char *tex
             return status_fail(st, STATUS_INVALID_ARGUMENT, "BAD_OPTION",
                                "'%s' takes a number from %g to %g, not '%.40s'", name, rows[i].least, rows[i].most,
                                text);
-        if (is_whole(name) && value != floor(value))
+        if (rows[i].kind == WHOLE && value != floor(value))
             return status_fail(st, STATUS_INVALID_ARGUMENT, "BAD_OPTION", "'%s' takes a whole number, not '%.40s'",
                                name, text);
         *field(options, &rows[i]) = value;

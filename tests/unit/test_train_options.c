@@ -48,7 +48,7 @@ Test(train_options, every_option_has_its_default_and_limits)
         const char *name;
         double standard, least, most;
     } table[] = {
-#define X(name, standard, least, most, help) {#name, standard, least, most},
+#define X(name, standard, least, most, kind, help) {#name, standard, least, most},
         TRAIN_OPTIONS(X)
 #undef X
     };
