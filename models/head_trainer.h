@@ -41,7 +41,7 @@ struct head_epoch {
 typedef void head_trainer_observer(void *context, const struct head_epoch *epoch);
 
 /* Train; `model` is changed in place. `balance`: where to tell how the parts were balanced at the end, of the trained head or of the one that it started
- * from, whichever ranks the queries better (fewer than 100 decide nothing); NULL: they are left as they were trained.
+ * from, whichever ranks the queries better (fewer than 100 decide nothing; most are those that it was trained on); NULL: they are left as they were trained.
  * Every fifth query is put aside, and the numbers of the epoch that is best on those are kept: a head of a few
  * hundred numbers fits a few thousand events better than they deserve. False out of memory (RESOURCE_EXHAUSTED) or where the loss stops being a number (INTERNAL / DIVERGED). */
 bool head_trainer_run(struct model *model, const struct head_trainer_data *data,

@@ -6,6 +6,8 @@
 #include "models/holdout.h"
 #include "models/random.h"
 
+#include "tests/support/counts_lookup.h"
+
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -14,16 +16,6 @@
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 #define DAY_MS 86400000
-
-static double probability(const struct counts_view *counts, uint32_t from, uint32_t to)
-{
-    size_t count;
-    const struct counts_entry *row = counts_row(counts, from, &count);
-    for (size_t i = 0; i < count; i++)
-        if (row[i].item_id == to)
-            return row[i].probability;
-    return 0;
-}
 
 /* Σ over the last three events, k = 0, 1, 2 steps back, of .5^k · P[event → c]; popularity is events per item */
 Test(baselines, counting)
@@ -53,7 +45,7 @@ Test(baselines, counting)
         for (uint32_t c = 0; c < ITEMS; c++) {
             double wanted = 0;
             for (size_t k = 0; k < 3 && k < length; k++)
-                wanted += pow(.5, (double)k) * probability(counts, history[length - 1 - k].item, c);
+                wanted += pow(.5, (double)k) * counts_lookup(counts, history[length - 1 - k].item, c);
             cr_assert_float_eq(score[c], wanted, 1e-6, "length %zu, item %u", length, c);
         }
         cr_assert(baseline_popularity(&context, 0, &query, score));

@@ -5,6 +5,8 @@
 
 #include "models/random.h"
 
+#include "tests/support/counts_lookup.h"
+
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,16 +54,6 @@ static void assert_queries(const struct holdout_query *queries, size_t count, co
                   i, queries[i].at, queries[i].user);
 }
 
-static double probability(const struct counts_view *counts, uint32_t from, uint32_t to)
-{
-    size_t count;
-    const struct counts_entry *row = counts_row(counts, from, &count);
-    for (size_t i = 0; i < count; i++)
-        if (row[i].item_id == to)
-            return row[i].probability;
-    return 0;
-}
-
 Test(holdout, leave_one_out_asks_for_the_last_and_the_one_before)
 {
     struct holdout holdout = cut(&few, HOLDOUT_LEAVE_ONE_OUT);
@@ -80,10 +72,10 @@ Test(holdout, leave_one_out_counts)
     static const uint32_t wanted[ITEMS] = {1, 1, 0, 1, 1, 1}; /* a b, nothing, f e d */
     for (uint32_t i = 0; i < ITEMS; i++)
         cr_assert_eq(counts_popularity(counts, i), wanted[i], "item %u", i);
-    cr_assert_float_eq(probability(counts, 0, 1), 1. / 6, 1e-6);
-    cr_assert_float_eq(probability(counts, 5, 4), 1 / 6.5, 1e-6);
-    cr_assert_float_eq(probability(counts, 5, 3), .5 / 6.5, 1e-6);
-    cr_assert_eq(probability(counts, 1, 2), 0);
+    cr_assert_float_eq(counts_lookup(counts, 0, 1), 1. / 6, 1e-6);
+    cr_assert_float_eq(counts_lookup(counts, 5, 4), 1 / 6.5, 1e-6);
+    cr_assert_float_eq(counts_lookup(counts, 5, 3), .5 / 6.5, 1e-6);
+    cr_assert_eq(counts_lookup(counts, 1, 2), 0);
     counts_view_release(counts);
     holdout_close(&holdout);
 }
@@ -101,7 +93,7 @@ Test(holdout, what_weighs_nothing)
     assert_queries(holdout.validation, holdout.validation_count, (const struct holdout_query[]){{0, 4}, {1, 1}}, 2);
     struct counts_view *counts = holdout_counts(&holdout, &data);
     cr_assert_eq(counts->event_count, 3);
-    cr_assert_float_eq(probability(counts, 0, 3), 1. / 6, 1e-6, "they are neighbours without what is between them");
+    cr_assert_float_eq(counts_lookup(counts, 0, 3), 1. / 6, 1e-6, "they are neighbours without what is between them");
     counts_view_release(counts);
     holdout_close(&holdout);
 }
