@@ -211,7 +211,7 @@ static bool run_stage_two(struct train_runner *f, struct train_scorer *scorer, s
                                      {&scorer->rows, scorer->counts, f->view.item_count, scorer->item_ids}};
     struct head_progress log = {.runner = f, .st = st};
     train_log_stage(&f->log, TRAIN_STAGE_HEAD, 0, options.epochs);
-    struct head_balance balance = {1, 1, 1, 0, 0, true};
+    struct head_balance balance = {0};
     if (!head_trainer_run(f->model, &data, &options, f->team, note_head, &log, o->head_balance > 0 ? &balance : NULL,
                           st) ||
         log.failed)
@@ -219,10 +219,11 @@ static bool run_stage_two(struct train_runner *f, struct train_scorer *scorer, s
     json_object_set_new(f->report, "stage_two", json_pack("{s:i, s:f}", "epochs", log.epochs, "loss", log.loss));
     if (o->head_balance > 0)
         json_object_set_new(json_object_get(f->report, "stage_two"), "balance",
-                            json_pack("{s:b, s:f, s:f, s:f, s:f, s:f}", "fitted", (int)balance.fitted, "sequence",
-                                      (double)balance.sequence, "cooccurrence", (double)balance.cooccurrence, "prior",
-                                      (double)balance.prior, "ndcg@10", balance.ndcg, "ndcg@10_before",
-                                      balance.ndcg_before));
+                            json_pack("{s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "fitted", (int)balance.fitted,
+                                      "sequence", (double)balance.sequence, "cooccurrence",
+                                      (double)balance.cooccurrence, "prior", (double)balance.prior, "same",
+                                      (double)balance.same, "cross", (double)balance.cross, "ndcg@10", balance.ndcg,
+                                      "ndcg@10_before", balance.ndcg_before));
     return true;
 }
 

@@ -2,16 +2,16 @@
  *
  * The last step of stage two: how much each part of the score counts, by what is served. Cross-entropy fits probabilities, over the whole catalogue and
  * for targets that no list will ever reach; a list shows ten. So factors on the parts are tried on held-out events, and those with the best NDCG@10
- * are kept. Three numbers from a grid, since a common factor changes no list: too few to fit noise with. */
+ * are kept. Five numbers, found by three grids in turn: too few to fit noise with. */
 #ifndef RECSYS_MODELS_HEAD_BALANCE_H
 #define RECSYS_MODELS_HEAD_BALANCE_H
 
 #include "models/head.h"
 #include "models/team.h"
 
-/* Factors on parts of a model's score; the streams have 1. */
+/* Factors on parts of a model's score. `same`: streams where one modality picks and judges; `cross`: the others. */
 struct head_balance {
-    float sequence, cooccurrence, prior;
+    float sequence, cooccurrence, prior, same, cross;
     double ndcg;        /* @10 with these factors */
     double ndcg_before; /* and with all of them 1 */
     bool fitted;        /* they are on the head that was trained, not on the one that it started from */

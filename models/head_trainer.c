@@ -16,6 +16,7 @@
 #define ASIDE_LEAST   10 /* fewer say nothing */
 #define BALANCE_LEAST 100
 #define BALANCE_MOST  4096
+#define BALANCE_ITEMS 32768 /* more are drawn from */
 
 struct head_thread {
     struct arena arena;
@@ -302,18 +303,24 @@ static bool run_epoch(struct head_trainer *t, struct head_epoch *epoch, struct s
     return true;
 }
 
-/* in a large shop only the queries put aside are asked: every target adds its block to the items that compete */
+/* Among all items where there are not too many of them. Else only the queries put aside are asked: every target adds its block to the items that
+ * compete. */
 static bool find_balance(struct head_trainer *t, struct head_balance *balance, struct status *st)
 {
     struct random random;
+    size_t first = 0, count = t->count + t->aside;
+    bool sampling = t->data->items.count > BALANCE_ITEMS;
     random_init(&random, t->options.seed ^ 0x6173696465);
-    draw_blocks(t, t->count, t->count + t->aside, &random);
-    size_t first = t->sampling ? t->count : 0, count = t->count + t->aside - first;
-    *balance = (struct head_balance){.sequence = 1, .cooccurrence = 1, .prior = 1};
+    *balance = (struct head_balance){.sequence = 1, .cooccurrence = 1, .prior = 1, .same = 1, .cross = 1};
+    if (sampling) {
+        first = t->count;
+        count = t->aside;
+        draw_blocks(t, first, first + count, &random);
+    }
     if (count < BALANCE_LEAST)
         return true;
-    return head_balance_find(balance, t->model, &t->data->items, t->sampling ? &t->sample : NULL, t->queries + first,
-                             count < BALANCE_MOST ? count : BALANCE_MOST, t->team, st);
+    return head_balance_find(balance, t->model, &t->data->items, sampling && t->sampling ? &t->sample : NULL,
+                             t->queries + first, count < BALANCE_MOST ? count : BALANCE_MOST, t->team, st);
 }
 
 /* corrections stay: with them the head that training started from is another model */

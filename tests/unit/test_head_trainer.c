@@ -278,14 +278,15 @@ Test(head_trainer, nothing_to_fit)
 
 /* ---- balance */
 
-/* where the target of one held-out event comes, everything scored as it is served */
-static double naive_gain(const struct scene *s, const struct holdout_query *query, struct arena *arena,
-                         struct cooccurrence *cooccurrence)
+/* every item as it is served to who made one held-out event; parts: NULL, or of each item */
+static void score_all(const struct scene *s, const struct holdout_query *query, struct arena *arena,
+                      struct cooccurrence *cooccurrence, float *score, float *parts)
 {
     const struct evaluation_event *log = s->events + s->start[query->user];
     struct recommender_event events[EVENTS];
     struct cooccurrence_event newest[EVENTS];
-    float weight[RECOMMENDER_PARTS_MAX], score[ITEMS_MOST];
+    float weight[RECOMMENDER_PARTS_MAX];
+    size_t stride = PART_STREAMS + (size_t)s->model->architecture.stream_count;
     struct recommender_user user;
     for (int i = 0; i < RECOMMENDER_PARTS_MAX; i++)
         weight[i] = 1;
@@ -301,8 +302,17 @@ static double naive_gain(const struct scene *s, const struct holdout_query *quer
     for (size_t first = 0; first < s->data.item_count; first += RECOMMENDER_BLOCK) {
         size_t left = s->data.item_count - first, count = left < RECOMMENDER_BLOCK ? left : RECOMMENDER_BLOCK;
         struct recommender_block block = {&s->rows, first, count, s->ids + first};
-        recommender_score(&user, &context, &block, score + first, NULL);
+        recommender_score(&user, &context, &block, score + first, parts == NULL ? NULL : parts + first * stride);
     }
+}
+
+/* where the target of one held-out event comes */
+static double naive_gain(const struct scene *s, const struct holdout_query *query, struct arena *arena,
+                         struct cooccurrence *cooccurrence)
+{
+    const struct evaluation_event *log = s->events + s->start[query->user];
+    float score[ITEMS_MOST];
+    score_all(s, query, arena, cooccurrence, score, NULL);
     float rank = .5f, wanted = score[log[query->at].item];
     for (size_t i = 0; i < s->data.item_count; i++)
         rank += score[i] > wanted ? 1 : score[i] == wanted ? .5f : 0;
@@ -352,6 +362,36 @@ Test(head_trainer, balance_is_what_is_then_served)
     check_balance(RANDOM_MODEL_CORRECTED, 2, &balance);
     cr_assert(balance.fitted, "with corrections the head that training started from is no choice");
     check_balance(RANDOM_MODEL_SEQUENCE, 3, &balance);
+    check_balance(RANDOM_MODEL_DEFAULT, 0, &balance);
+    cr_assert(balance.same < 1 || balance.cross < 1, "features at random say nothing: factors of %g and %g",
+              (double)balance.same, (double)balance.cross);
+}
+
+/* Every term of a part has the part's factor, and nothing else has. */
+Test(head_trainer, factors_multiply_their_part)
+{
+    enum { ITEMS = 120, STREAMS = 4, PARTS = PART_STREAMS + STREAMS };
+    static const float expected[PARTS] = {
+        [PART_SEQUENCE] = 2,       [PART_COOCCURRENCE] = 3,   [PART_PRIOR] = 4,        [PART_STREAMS] = .5f,
+        [PART_STREAMS + 1] = .25f, [PART_STREAMS + 2] = .25f, [PART_STREAMS + 3] = .5f};
+    struct head_balance factors = {.sequence = 2, .cooccurrence = 3, .prior = 4, .same = .5f, .cross = .25f};
+    struct scene *s = scene_new(RANDOM_MODEL_SEQUENCE, 200, ITEMS, .7f);
+    struct cooccurrence cooccurrence = {0};
+    struct arena arena;
+    float score[ITEMS], before[ITEMS * PARTS], after[ITEMS * PARTS];
+    arena_init(&arena, (size_t)256 << 20);
+    cr_assert_eq(s->model->architecture.stream_count, STREAMS);
+    for (int i = 0; i < STREAMS; i++)
+        s->model->weights.stream_count[i] = 0.2f * (float)(i + 1);
+    score_all(s, &s->holdout.validation[0], &arena, &cooccurrence, score, before);
+    head_balance_apply(&factors, s->model);
+    score_all(s, &s->holdout.validation[0], &arena, &cooccurrence, score, after);
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++)
+        cr_assert_float_eq(after[i], expected[i % PARTS] * before[i], 1e-4f, "part %zu: %g, was %g", i % PARTS,
+                           (double)after[i], (double)before[i]);
+    cooccurrence_close(&cooccurrence);
+    arena_close(&arena);
+    scene_close(s);
 }
 
 /* The sequence part of a random model knows nothing, the counts know everything. */
