@@ -31,6 +31,8 @@
     INTEGER(server, queue_bytes, 67108864, 1048576, 17179869184, "bytes of waiting requests at most")                                  \
     INTEGER(server, timeout_ms, 1000, 1, 600000, "deadline of a request that names none")                                              \
     INTEGER(server, drain_ms, 5000, 0, 600000, "after SIGTERM: finish requests for at most this long")                                 \
+    INTEGER(server, next_bytes, 33554432, 0, 17179869184, "memory of lists that were served lately, for their next pages")               \
+    TEXT   (server, scenarios, "off", "file of presets for lists, read again on SIGHUP; off: none")                                    \
     TEXT   (storage, data_dir, "/var/lib/recsysd", "the shop: database and lock")                                                      \
     TEXT   (storage, durability, "full", "full: an acknowledged write survives a power cut; normal: it survives a crash of the daemon") \
     INTEGER(storage, batch_rows, 256, 1, 10000, "rows that end the gathering of one transaction")                                      \

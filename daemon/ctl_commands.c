@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/ctl_commands.h"
+#include "daemon/ctl_rules.h"
 
 #include "proto/suggest.h"
 
@@ -69,13 +70,35 @@ static const struct ctl_option history_options[] = {
 
 static const struct ctl_option list_options[] = {
     LIST_OPTIONS,
+    {"current",      0,   "ITEM",        "looked at now, or in the cart: counts as the newest event; may be repeated"},
+    {"deadline",     0,   "MS",          "answer within this, with less if need be"},
+    CTL_RULES_OPTIONS,
+    {0},
+};
+
+static const struct ctl_option top_options[] = {
+    {"count",        'n', "N",           "items at most"},
+    {"exclude",      0,   "ITEM",        "leave this item out; may be repeated"},
+    {"user",         0,   "USER",        "whose seen items --exclude-seen leaves out"},
+    {"exclude-seen", 0,   "yes|no",      "leave out what the user has seen"},
+    {"now",          0,   "T",           "answer as of this time"},
+    {"fields",       0,   "A,B",         "of each item: title, categories, price, available, attributes (title)"},
+    CTL_RULES_OPTIONS,
+    {0},
+};
+
+static const struct ctl_option next_options[] = {
+    {"count", 'n', "N", "items of this page (as before)"},
     {0},
 };
 
 static const struct ctl_option similar_options[] = {
     LIST_OPTIONS,
     {"modality", 0, "M",    "look at this one only; may be repeated"},
-    {"user",     0, "USER", "whose seen items --exclude-seen leaves out"},
+    {"user", 0, "USER", "whose seen items --exclude-seen leaves out"},
+    {"like", 0, "ITEM[:MODALITY]", "similar to this, in this way; may be repeated"},
+    {"unlike", 0, "ITEM[:MODALITY]", "unlike this; may be repeated"},
+    CTL_RULES_OPTIONS,
     {0},
 };
 
@@ -125,13 +148,24 @@ const struct ctl_command ctl_commands[] = {
      "Items that are not there are named on stderr and are no error."},
     {"item list", "", "list the catalogue", 0, 0, item_list_options, ctl_run_item_list, NULL},
     {"user history", "USER", "what a user did, newest first", 1, 1, history_options, ctl_run_user_history, NULL},
-    {"recommend", "USER", "the best items for a user", 1, 1, list_options, ctl_run_recommend,
+    {"recommend", "[USER]", "the best items for a user", 0, 1, list_options, ctl_run_recommend,
+     "Without USER: for somebody of whom nothing is known but --current.\n\n"
      "Example:\n"
-     "  recsysctl recommend u1 -n 5 --exclude i7 --weight popularity=0.5"},
+     "  recsysctl recommend u1 -n 5 --exclude i7 --weight popularity=0.5\n"
+     "  recsysctl recommend u1 --must 'price<=50' --must-not brand=Acme --cap category=2/10 --diversity 0.3"},
     {"rank", "USER ITEM...", "put the given items in order for a user", 2, CTL_ANY, list_options, ctl_run_rank, NULL},
-    {"similar", "ITEM...", "items that go with all of these", 1, CTL_ANY, similar_options, ctl_run_similar,
+    {"similar", "[ITEM...]", "items that go with all of these", 0, CTL_ANY, similar_options, ctl_run_similar,
      "Example:\n"
-     "  recsysctl similar i1 --modality image -n 5"},
+     "  recsysctl similar i1 --modality image -n 5\n"
+     "  recsysctl similar --like i1:image --like i2:text --unlike i3"},
+    {"complement", "ITEM...", "what goes with a cart, by what users did", 1, CTL_ANY, top_options, ctl_run_complement, NULL},
+    {"top", "popular|trending|newest", "what everybody gets", 1, 1, top_options, ctl_run_top,
+     "Example:\n"
+     "  recsysctl top trending --must category=shoes -n 5"},
+    {"next", "RECOMM_ID", "the next page of a list", 1, 1, next_options, ctl_run_next, NULL},
+    {"scenario list", "", "presets of lists that requests can name", 0, 0, no_options, ctl_run_scenario_list, NULL},
+    {"scenario reload", "", "read the file of scenarios again", 0, 0, no_options, ctl_run_scenario_reload,
+     "A file with a fault changes nothing."},
     {"import", "", "load items, vectors and events from files", 0, 0, import_options, ctl_run_import,
      "Files of items and events are RecBole's atomic files (tab-separated, first line user_id:token item_id:token\n"
      "timestamp:float); vectors are NumPy matrices. Row r of a matrix belongs to item r of --items, unless a file\n"

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The commands that answer with a list: recommend, rank, similar, user history. */
+ * The commands that answer with a list: recommend, rank, similar, complement, top, next, user history, scenario list. */
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_output.h"
 #include "daemon/ctl_params.h"
+#include "daemon/ctl_rules.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define LIST_MAX 1000000 /* what the daemon allows is its own affair (server.info) */
@@ -19,7 +21,10 @@ static bool common_params(json_t *params, const struct ctl_arguments *arguments,
            ctl_params_text(params, "min_seq", ctl_option_text(arguments, "min-seq"), st) &&
            ctl_params_text(params, "at_seq", ctl_option_text(arguments, "at-seq"), st) &&
            ctl_params_text(params, "now", ctl_option_text(arguments, "now"), st) &&
-           ctl_params_commas(params, "fields", fields != NULL ? fields : "title", st);
+           ctl_params_texts(params, "current", arguments, "current", st) &&
+           ctl_params_real(params, "deadline_ms", ctl_option_text(arguments, "deadline"), st) &&
+           ctl_params_commas(params, "fields", fields != NULL ? fields : "title", st) &&
+           ctl_rules_params(params, arguments, st);
 }
 
 /* What a person should know about a list besides its items; readers of JSON see it there. */
@@ -73,6 +78,7 @@ static bool print_list(const struct ctl *ctl, const json_t *result, struct statu
         {"source", "source", CTL_CELL_PLAIN, false, false},
     };
     static const struct ctl_column asked[] = {
+        {"label", "label", CTL_CELL_PLAIN, false, false},
         {"price", "values.price", CTL_CELL_PLAIN, true, false},
         {"available", "values.available", CTL_CELL_PLAIN, false, false},
         {"categories", "values.categories", CTL_CELL_LIST, false, true},
@@ -114,7 +120,8 @@ int ctl_run_recommend(struct ctl *ctl, const struct ctl_arguments *arguments)
 {
     struct status st = STATUS_INIT;
     json_t *params = json_object();
-    bool built = ctl_params_text(params, "user", arguments->words[0], &st) && common_params(params, arguments, &st);
+    const char *user = arguments->word_count > 0 ? arguments->words[0] : NULL;
+    bool built = ctl_params_text(params, "user", user, &st) && common_params(params, arguments, &st);
     return answer(ctl, "recommend", params, built, &st);
 }
 
@@ -127,15 +134,102 @@ int ctl_run_rank(struct ctl *ctl, const struct ctl_arguments *arguments)
     return answer(ctl, "rank", params, built, &st);
 }
 
+/* ITEM or ITEM:MODALITY into an array of examples */
+static bool examples(json_t *params, const char *key, const struct ctl_arguments *arguments, struct status *st)
+{
+    json_t *list = json_array();
+    const char *text;
+    bool ok = true;
+    for (size_t position = 0; ok && (text = ctl_option_next(arguments, key, &position)) != NULL;) {
+        const char *colon = strrchr(text, ':');
+        size_t length = colon != NULL ? (size_t)(colon - text) : strlen(text);
+        json_t *example = json_object();
+        ok = ctl_params_set(example, "item", json_stringn(text, length), st) &&
+             (colon == NULL || ctl_params_set(example, "modalities", json_pack("[s]", colon + 1), st)) &&
+             json_array_append(list, example) == 0;
+        json_decref(example);
+    }
+    if (ok && json_array_size(list) > 0)
+        return ctl_params_set(params, key, list, st);
+    json_decref(list);
+    return ok;
+}
+
 int ctl_run_similar(struct ctl *ctl, const struct ctl_arguments *arguments)
 {
     struct status st = STATUS_INIT;
     json_t *params = json_object();
     bool built = ctl_params_words(params, "items", arguments, 0, &st) &&
                  ctl_params_texts(params, "modalities", arguments, "modality", &st) &&
+                 examples(params, "like", arguments, &st) && examples(params, "unlike", arguments, &st) &&
                  ctl_params_text(params, "user", ctl_option_text(arguments, "user"), &st) &&
                  common_params(params, arguments, &st);
     return answer(ctl, "similar", params, built, &st);
+}
+
+int ctl_run_complement(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    struct status st = STATUS_INIT;
+    json_t *params = json_object();
+    bool built = ctl_params_words(params, "items", arguments, 0, &st) &&
+                 ctl_params_text(params, "user", ctl_option_text(arguments, "user"), &st) &&
+                 common_params(params, arguments, &st);
+    return answer(ctl, "complement", params, built, &st);
+}
+
+int ctl_run_top(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    struct status st = STATUS_INIT;
+    json_t *params = json_object();
+    bool built = ctl_params_text(params, "by", arguments->words[0], &st) &&
+                 ctl_params_text(params, "user", ctl_option_text(arguments, "user"), &st) &&
+                 common_params(params, arguments, &st);
+    return answer(ctl, "top", params, built, &st);
+}
+
+int ctl_run_next(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    struct status st = STATUS_INIT;
+    json_t *params = json_object();
+    bool built = ctl_params_text(params, "recomm_id", arguments->words[0], &st) &&
+                 ctl_params_integer(params, "n", arguments, "count", 1, LIST_MAX, &st);
+    return answer(ctl, "next", params, built, &st);
+}
+
+int ctl_run_scenario_list(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    static const struct ctl_column columns[] = {{"name", "name", CTL_CELL_PLAIN, false, false},
+                                                {"fields", "fields", CTL_CELL_PLAIN, false, true}};
+    struct status st = STATUS_INIT;
+    (void)arguments;
+    json_t *result = ctl_call(ctl, "scenario.list", json_object(), &st);
+    const json_t *scenarios = json_object_get(result, "scenarios");
+    bool ok = result != NULL;
+    if (ok && ctl->output == CTL_JSON)
+        ctl_print_json(ctl, result);
+    else if (ok && ctl->output == CTL_NDJSON)
+        ctl_print_lines(scenarios);
+    else if (ok)
+        ok = ctl_print_table(ctl, scenarios, columns, sizeof columns / sizeof *columns, &st);
+    if (ok && ctl->output == CTL_TABLE && json_array_size(scenarios) == 0)
+        ctl_note(ctl, "no scenarios: server.scenarios of the configuration names their file");
+    json_decref(result);
+    return ok ? 0 : ctl_fail(ctl, &st);
+}
+
+int ctl_run_scenario_reload(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    struct status st = STATUS_INIT;
+    (void)arguments;
+    json_t *result = ctl_call(ctl, "scenario.reload", json_object(), &st);
+    if (result == NULL)
+        return ctl_fail(ctl, &st);
+    if (ctl->output == CTL_TABLE)
+        printf("%lld scenarios\n", (long long)ctl_member_integer(result, "scenarios"));
+    else
+        ctl_print_json(ctl, result);
+    json_decref(result);
+    return 0;
 }
 
 static bool print_history(const struct ctl *ctl, const json_t *result, struct status *st)

@@ -9,6 +9,7 @@
 #define RECSYS_DAEMON_ENGINE_H
 
 #include "daemon/config.h"
+#include "daemon/rules.h"
 #include "daemon/snapshot.h"
 #include "models/cooccurrence.h"
 #include "models/counts.h"
@@ -76,18 +77,44 @@ struct counts_view *engine_rebuild_counts(const struct engine *engine, struct st
 
 /* ---- requests */
 
-enum engine_task { ENGINE_RECOMMEND, ENGINE_RANK, ENGINE_SIMILAR };
+enum engine_task { ENGINE_RECOMMEND, ENGINE_RANK, ENGINE_SIMILAR, ENGINE_COMPLEMENT, ENGINE_TOP };
+
+enum engine_top { ENGINE_POPULAR, ENGINE_TRENDING, ENGINE_NEWEST };
 
 struct engine_weight {
     const char *key;
     double value;
 };
 
+/* An event that is not in the log: of a session, or an item that is looked at now. */
+struct engine_event {
+    const char *item, *behaviour;
+    int64_t ts_ms;
+};
+
+/* An item or a vector that the list is to be like, or with a negative weight unlike. */
+struct engine_example {
+    const char *item; /* "" for a vector */
+    const char *const *modalities;
+    size_t modality_count; /* none: all, and what users did; a vector has one */
+    float weight;
+    const float *values;
+    size_t dimension;
+    const char *encoder; /* "": the one that the model reads */
+};
+
 struct engine_request {
     enum engine_task task;
+    enum engine_top top;
     const char *user;         /* "" or NULL: nobody */
-    const char *const *items; /* candidates of rank, examples of similar */
+    const char *const *items; /* candidates of rank, examples of similar, the cart of complement */
     size_t item_count;
+    const struct engine_event *events; /* after those of the log, by time */
+    size_t event_count;
+    const char *const *current; /* the newest events of all; not listed */
+    size_t current_count;
+    const struct engine_example *examples; /* similar: beside items */
+    size_t example_count;
     const char *const *exclude;
     size_t exclude_count;
     size_t n; /* rank: 0 is all */
@@ -102,7 +129,9 @@ struct engine_request {
     int64_t at_position;  /* INT64_MAX: now */
     int64_t min_position; /* 0: whatever is there */
     int64_t now_ms;
+    int64_t deadline_us;                    /* monotonic: what cannot be done by then is left out; 0: none */
     const char *model, *counts, *catalogue; /* versions that must answer, or NULL */
+    const struct rules *rules;              /* NULL: none */
 };
 
 /* Where an item of a list came from. */
@@ -110,15 +139,16 @@ enum engine_source {
     SOURCE_ATTENTION, /* sequence and streams say most */
     SOURCE_NEIGHBOUR, /* what others did next says most */
     SOURCE_CONTENT,   /* similar: its features */
+    SOURCE_PROMOTION, /* a promotion's share of the list */
     SOURCE_TRENDING,
     SOURCE_POPULAR,
     SOURCE_NEWEST,
 };
 
-#define ENGINE_PARTS_MAX (3 + ARCHITECTURE_VIEWS_MAX)
+#define ENGINE_PARTS_MAX (4 + ARCHITECTURE_VIEWS_MAX)
 
 struct engine_part {
-    const char *key; /* "sequence", "behaviour", "popularity" or a modality */
+    const char *key; /* "sequence", "behaviour", "popularity", "boost" or a modality */
     float value;
 };
 
@@ -126,6 +156,8 @@ struct engine_item {
     const struct catalog_item *item; /* lives as long as the answer */
     float score;
     enum engine_source source;
+    const char *label; /* of the promotion that put it here, or "" */
+    int32_t moved;     /* places that rules and knobs moved it up; negative: down */
     size_t part_count;
     struct engine_part parts[ENGINE_PARTS_MAX];
 };
@@ -142,7 +174,7 @@ struct engine_answer {
     int64_t now_ms;
     const char *degraded[ENGINE_NOTES_MAX];
     size_t degraded_count;
-    char shortened[160], filled[160]; /* "" where not */
+    char shortened[240], filled[160]; /* "" where not */
     const char **unknown;             /* ids that the shop does not have */
     size_t unknown_count;
 };
@@ -154,12 +186,13 @@ struct engine_worker {
     struct arena arena; /* the caller marks and rewinds around a request */
     struct history history;
     struct cooccurrence cooccurrence;
+    float ns_per_product; /* what a multiply-add of scoring takes here, as learned; 0: nothing yet */
 };
 
 bool engine_worker_init(struct engine_worker *worker, struct engine *engine, struct store *reader, size_t arena_bytes);
 void engine_worker_close(struct engine_worker *worker); /* not the reader */
 
-/* Answer. INVALID_ARGUMENT naming the field (unknown behaviour or modality, weights); FAILED_PRECONDITION / VERSION_GONE for versions that are
+/* Answer. INVALID_ARGUMENT naming the field (unknown behaviour, modality or attribute, weights); FAILED_PRECONDITION / VERSION_GONE for versions that are
  * not to be had, OUT_OF_LOG for an at_seq that is not there yet; RESOURCE_EXHAUSTED / NO_MEMORY. The answer must be closed on success. */
 bool engine_answer(struct engine_worker *worker, const struct engine_request *request, struct engine_answer *answer,
                    struct status *st);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/engine_deadline.h"
+#include "daemon/engine_history.h"
 #include "daemon/engine_list.h"
+#include "daemon/engine_rules.h"
 #include "daemon/engine_weights.h"
+#include "daemon/timestamp.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -189,61 +193,15 @@ static bool exclude_seen(struct engine_worker *worker, const struct engine_reque
     struct seen seen = {.request = request, .view = &answer->view};
     if (!read_seen_rule(worker, request, &seen, st))
         return false;
-    if (worker->history.user_id == 0)
-        return true;
-    if (!worker->history.complete)
-        return store_event_scan(worker->reader, worker->history.user_id, at_position, hide_seen, &seen, st);
+    if (worker->history.user_id != 0 && !worker->history.complete &&
+        !store_event_scan(worker->reader, worker->history.user_id, at_position, hide_seen, &seen, st))
+        return false;
     for (size_t i = 0; i < worker->history.count; i++)
         hide_seen(&seen, &worker->history.events[i]);
     return true;
 }
 
 /* ---- the history as the model sees it */
-
-static void locate(const struct snapshot_view *view, struct recommender_event *event)
-{
-    uint32_t row = snapshot_find(view, event->item_id);
-    if (row == SNAPSHOT_ROW_NONE)
-        return;
-    const struct snapshot_segment *segment = snapshot_segment_of(view, row);
-    event->rows = &segment->rows;
-    event->row = row - segment->first;
-}
-
-static struct recommender_event *history_events(struct engine_worker *worker, const struct snapshot_view *view,
-                                                size_t *count)
-{
-    const struct model *model = view->snapshot->model;
-    size_t most = (size_t)model->architecture.history, have = worker->history.count;
-    const struct store_event *from = worker->history.events + (have > most ? have - most : 0);
-    *count = have > most ? most : have;
-    struct recommender_event *events = arena_alloc(&worker->arena, (*count + 1) * sizeof *events);
-    for (size_t i = 0; events != NULL && i < *count; i++) {
-        const struct engine_behaviour *behaviour = &worker->engine->behaviours[from[i].behaviour];
-        events[i] =
-            (struct recommender_event){.item_id = from[i].item_id,
-                                       .ts_ms = from[i].ts_ms,
-                                       .behaviour = architecture_behaviour(&model->architecture, behaviour->name),
-                                       .weight = behaviour->weight};
-        locate(view, &events[i]);
-    }
-    return events;
-}
-
-static struct recommender_event *example_events(struct engine_worker *worker, const struct snapshot_view *view,
-                                                const uint32_t *item_ids, size_t *count)
-{
-    size_t given = *count;
-    struct recommender_event *events = arena_alloc(&worker->arena, (given + 1) * sizeof *events);
-    *count = 0;
-    for (size_t i = 0; events != NULL && i < given; i++) {
-        if (item_ids[i] == 0)
-            continue;
-        events[*count] = (struct recommender_event){.item_id = item_ids[i], .behaviour = -1, .weight = 1};
-        locate(view, &events[(*count)++]);
-    }
-    return events;
-}
 
 static bool add_cooccurrence(struct scoring *scoring, const struct recommender_event *events, size_t count)
 {
@@ -286,6 +244,10 @@ static enum engine_source find_source(const struct scoring *scoring, const float
     float attention = part[PART_SEQUENCE], neighbour = part[PART_COOCCURRENCE], prior = part[PART_PRIOR];
     for (int i = 0; i < a->stream_count; i++)
         attention += part[PART_STREAMS + i];
+    if (scoring->request->task == ENGINE_TOP)
+        return scoring->request->top == ENGINE_POPULAR    ? SOURCE_POPULAR
+               : scoring->request->top == ENGINE_TRENDING ? SOURCE_TRENDING
+                                                          : SOURCE_NEWEST;
     if (attention > 0 && attention >= neighbour && attention >= prior)
         return scoring->user.unordered ? SOURCE_CONTENT : SOURCE_ATTENTION;
     if (neighbour > 0 && neighbour >= prior)
@@ -303,38 +265,74 @@ static bool describe_items(const struct scoring *scoring, const struct ranking *
     size_t stride = PART_STREAMS + (size_t)a->stream_count;
     float *parts;
     answer->items = arena_alloc(&scoring->worker->arena, (ranking->count + 1) * sizeof *answer->items);
-    if (answer->items == NULL || !ranking_parts(scoring, ranking->rows, ranking->count, &parts))
+    if (answer->items == NULL || !ranking_parts(scoring, ranking->items, ranking->count, &parts))
         return false;
     for (size_t i = 0; i < ranking->count; i++) {
-        const struct snapshot_segment *segment = snapshot_segment_of(scoring->view, ranking->rows[i]);
+        const struct ranked *from = &ranking->items[i];
+        const struct snapshot_segment *segment = snapshot_segment_of(scoring->view, from->row);
         const float *part = parts + i * stride;
         struct engine_item *item = &answer->items[i];
-        *item = (struct engine_item){.item = segment->items[ranking->rows[i] - segment->first],
-                                     .score = ranking->scores[i]};
-        item->source = i + ranking->newest_count < ranking->count ? find_source(scoring, part, item->item->item.item_id)
-                                                                  : SOURCE_NEWEST;
-        if (scoring->user.state != NULL)
-            add_part(item, "sequence", part[PART_SEQUENCE]);
-        for (int s = 0; s < a->stream_count; s++)
-            add_part(item, engine_judged_modality(a, s), part[PART_STREAMS + s]);
-        add_part(item, "behaviour", part[PART_COOCCURRENCE]);
-        add_part(item, "popularity", part[PART_PRIOR]);
+        *item =
+            (struct engine_item){.item = segment->items[from->row - segment->first],
+                                 .score = from->score,
+                                 .moved = from->moved,
+                                 .label = from->promotion < 0 ? "" : scoring->rules->promotions[from->promotion].label};
+        item->source = from->newest ? SOURCE_NEWEST : find_source(scoring, part, item->item->item.item_id);
+        if (from->promotion >= 0)
+            item->source = SOURCE_PROMOTION;
+        if (scoring->request->task == ENGINE_TOP) {
+            add_part(item, "popularity", from->score - (scoring->boost == NULL ? 0 : scoring->boost[from->row]));
+        } else {
+            if (scoring->user.state != NULL)
+                add_part(item, "sequence", part[PART_SEQUENCE]);
+            for (int s = 0; s < a->stream_count; s++)
+                add_part(item, engine_judged_modality(a, s), part[PART_STREAMS + s]);
+            add_part(item, "behaviour", part[PART_COOCCURRENCE]);
+            add_part(item, "popularity", part[PART_PRIOR]);
+        }
+        if (scoring->boost != NULL)
+            add_part(item, "boost", scoring->boost[from->row]);
     }
     answer->count = ranking->count;
     return true;
 }
 
+/* why there are fewer than asked for, in words */
+static void note_shortened(const struct engine_request *request, const struct scoring *scoring,
+                           const struct ranking *ranking, struct engine_answer *answer)
+{
+    const struct rules *rules = scoring->rules;
+    const char *seen = request->exclude_seen ? ", seen" : "", *filtered = "", *also = "";
+    if (rules != NULL &&
+        (rules->filter.must_count > 0 || rules->filter.must_not_count > 0 || rules->filter.should_count > 0))
+        filtered = ", not let through by the filter";
+    if (rules != NULL && rules->price_ceiling > 0)
+        also = ", above the price ceiling";
+    if (ranking->broken_cap >= 0) {
+        const struct rule_cap *cap = &rules->caps[ranking->broken_cap];
+        char within[48] = "a list";
+        if (cap->window > 0)
+            snprintf(within, sizeof within, "any %u places", cap->window);
+        snprintf(answer->shortened, sizeof answer->shortened,
+                 "only %zu: of those that qualify the cap of %u of one %.64s in %s lets no more in", ranking->count,
+                 cap->most, cap->by, within);
+    } else if (request->task == ENGINE_RANK) {
+        snprintf(
+            answer->shortened, sizeof answer->shortened,
+            "only %zu of the %zu candidates qualify: the others are unknown, repeated, not shown or excluded%s%s%s",
+            ranking->count, request->item_count, seen, filtered, also);
+    } else {
+        snprintf(answer->shortened, sizeof answer->shortened,
+                 "only %zu of the %zu items that are shown qualify: the others are excluded%s%s%s", ranking->count,
+                 scoring->view->alive_count, seen, filtered, also);
+    }
+}
+
 static void note_shortage(const struct engine_request *request, const struct scoring *scoring,
                           const struct ranking *ranking, size_t n, struct engine_answer *answer)
 {
-    if (ranking->count < n && request->task == ENGINE_RANK)
-        snprintf(answer->shortened, sizeof answer->shortened,
-                 "only %zu of the %zu candidates qualify: the others are unknown, repeated, not shown or excluded%s",
-                 ranking->count, request->item_count, request->exclude_seen ? " or seen" : "");
-    else if (ranking->count < n)
-        snprintf(answer->shortened, sizeof answer->shortened,
-                 "only %zu of the %zu items that are shown qualify: the others are excluded%s", ranking->count,
-                 scoring->view->alive_count, request->exclude_seen ? " or seen" : "");
+    if (ranking->count < n)
+        note_shortened(request, scoring, ranking, answer);
     size_t filled = 0;
     for (size_t i = 0; i < answer->count; i++)
         filled += answer->items[i].source >= SOURCE_TRENDING;
@@ -346,59 +344,146 @@ static void note_shortage(const struct engine_request *request, const struct sco
                  ranking->newest_count, answer->count);
 }
 
-static bool answer_view(struct engine_worker *worker, const struct engine_request *request, struct scoring *scoring,
-                        struct engine_answer *answer, struct status *st)
+/* the user's history, or the examples, and who else they brought: ready to score with */
+static bool prepare_user(struct scoring *scoring, const struct engine_request *request, struct engine_answer *answer,
+                         struct status *st)
 {
-    struct snapshot_view *view = &answer->view;
-    const struct model *model = view->snapshot->model;
-    bool somebody = request->user != NULL && request->user[0] != '\0', similar = request->task == ENGINE_SIMILAR;
-    int64_t at_position = strtoll(answer->seq, NULL, 10);
-    uint32_t *rows, *ids, *excluded, *excluded_ids;
-    answer->unknown =
-        arena_alloc(&worker->arena, (request->item_count + request->exclude_count + 1) * sizeof *answer->unknown);
-    if (answer->unknown == NULL || !find_rows(worker, answer, request->items, request->item_count, &rows, &ids) ||
-        !find_rows(worker, answer, request->exclude, request->exclude_count, &excluded, &excluded_ids))
-        return out_of_memory(st);
-    worker->history.count = 0;
-    worker->history.user_id = 0;
-    size_t newest = request->exclude_seen ? HISTORIES_EVENTS_MAX : (size_t)model->architecture.history;
-    if (somebody && !histories_read(worker->engine->histories, worker->reader, request->user, at_position, newest,
-                                    &worker->history, st))
-        return false;
-    if (request->task == ENGINE_RANK && !keep_only(worker, answer, rows, request->item_count))
-        return out_of_memory(st);
-    for (size_t i = 0; i < request->exclude_count; i++)
-        clear_row(view, excluded[i]);
-    for (size_t i = 0; similar && !request->include_context && i < request->item_count; i++)
-        clear_row(view, rows[i]);
-    if (request->exclude_seen && !exclude_seen(worker, request, answer, at_position, st))
-        return false;
-    if (!similar && worker->history.user_id == 0)
-        degrade(answer, "unknown_user");
-    else if (!similar && worker->history.count == 0)
-        degrade(answer, "no_history");
-
-    size_t count = request->item_count;
-    struct recommender_event *events =
-        similar ? example_events(worker, view, ids, &count) : history_events(worker, view, &count);
-    bool ok = events != NULL &&
-              (similar ? recommender_prepare_examples(&scoring->user, model, events, count, &worker->arena)
-                       : recommender_prepare(&scoring->user, model, events, count, request->now_ms, &worker->arena));
-    if (similar && count == 0)
-        degrade(answer, "no_examples");
+    struct engine_worker *worker = scoring->worker;
+    const struct model *model = answer->view.snapshot->model;
+    bool examples = request->task == ENGINE_SIMILAR || request->task == ENGINE_COMPLEMENT;
+    bool ok = examples ? recommender_prepare_examples(&scoring->user, model, scoring->events, scoring->event_count,
+                                                      &worker->arena)
+                       : recommender_prepare(&scoring->user, model, scoring->events, scoring->event_count,
+                                             request->now_ms, &worker->arena);
     if (model->architecture.view_count == 0 && has_spaces(worker->engine))
         degrade(answer, "no_features");
     scoring->context.weight = scoring->part_weight;
-    if (!ok || !add_cooccurrence(scoring, events, count))
-        return out_of_memory(st);
-    if (!engine_weigh(scoring, request, st) || (similar && !engine_weigh_similar(scoring, request, st)))
+    return (ok && add_cooccurrence(scoring, scoring->events, scoring->event_count)) || out_of_memory(st);
+}
+
+static bool read_events(struct scoring *scoring, const struct engine_request *request, const uint32_t *ids,
+                        struct engine_answer *answer, struct status *st)
+{
+    bool examples = request->task == ENGINE_SIMILAR || request->task == ENGINE_COMPLEMENT;
+    if (request->task == ENGINE_TOP)
+        return true;
+    if (examples) {
+        scoring->events =
+            engine_history_examples(scoring->worker, &answer->view, request, ids, answer, &scoring->event_count, st);
+        if (scoring->events != NULL && scoring->event_count == 0)
+            degrade(answer, "no_examples");
+        return scoring->events != NULL;
+    }
+    bool named = request->user != NULL && request->user[0] != '\0';
+    if (named && scoring->worker->history.user_id == 0)
+        degrade(answer, "unknown_user");
+    else if (scoring->worker->history.count == 0)
+        degrade(answer, "no_history");
+    scoring->events = engine_history_events(scoring->worker, &answer->view, SIZE_MAX, &scoring->event_count);
+    return scoring->events != NULL || out_of_memory(st);
+}
+
+/* rows of what the request names */
+struct named_rows {
+    uint32_t *items, *item_ids, *exclude, *current;
+};
+
+static bool find_named(struct engine_worker *worker, const struct engine_request *request, struct engine_answer *answer,
+                       struct named_rows *rows)
+{
+    uint32_t *ids;
+    size_t most = request->item_count + request->exclude_count + 2 * request->current_count + request->event_count +
+                  request->example_count;
+    answer->unknown = arena_alloc(&worker->arena, (most + 1) * sizeof *answer->unknown);
+    if (answer->unknown == NULL ||
+        !find_rows(worker, answer, request->items, request->item_count, &rows->items, &rows->item_ids) ||
+        !find_rows(worker, answer, request->exclude, request->exclude_count, &rows->exclude, &ids))
         return false;
-    size_t n = request->n > 0 ? request->n : request->item_count;
+    size_t unknown = answer->unknown_count;
+    bool ok = find_rows(worker, answer, request->current, request->current_count, &rows->current, &ids);
+    answer->unknown_count = unknown; /* they are noted as events */
+    return ok;
+}
+
+/* leave out what may not be listed, whatever the user's taste */
+static bool hide(struct engine_worker *worker, const struct engine_request *request, struct engine_answer *answer,
+                 const struct named_rows *rows, struct status *st)
+{
+    bool examples = request->task == ENGINE_SIMILAR || request->task == ENGINE_COMPLEMENT;
+    if (request->task == ENGINE_RANK && !keep_only(worker, answer, rows->items, request->item_count))
+        return out_of_memory(st);
+    for (size_t i = 0; i < request->exclude_count; i++)
+        clear_row(&answer->view, rows->exclude[i]);
+    for (size_t i = 0; i < request->current_count; i++)
+        clear_row(&answer->view, rows->current[i]);
+    for (size_t i = 0; examples && !request->include_context && i < request->item_count; i++)
+        clear_row(&answer->view, rows->items[i]);
+    for (size_t i = 0; examples && !request->include_context && i < request->example_count; i++) {
+        uint32_t item_id = 0;
+        if (request->examples[i].item[0] != '\0')
+            catalog_find(worker->engine->catalog, &request->examples[i].item, 1, &item_id);
+        if (item_id != 0)
+            clear_row(&answer->view, snapshot_find(&answer->view, item_id));
+    }
+    return !request->exclude_seen || exclude_seen(worker, request, answer, strtoll(answer->seq, NULL, 10), st);
+}
+
+static bool read_history(struct engine_worker *worker, const struct engine_request *request,
+                         struct engine_answer *answer, struct status *st)
+{
+    bool named = request->user != NULL && request->user[0] != '\0';
+    size_t newest =
+        request->exclude_seen ? HISTORIES_EVENTS_MAX : (size_t)answer->view.snapshot->model->architecture.history;
+    worker->history.count = 0;
+    worker->history.user_id = 0;
+    return (!named || histories_read(worker->engine->histories, worker->reader, request->user,
+                                     strtoll(answer->seq, NULL, 10), newest, &worker->history, st)) &&
+           engine_history_extend(worker, request, answer, st);
+}
+
+static size_t count_rows(const struct snapshot_view *view)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < view->row_count / 64 + 1; i++)
+        count += (size_t)__builtin_popcountll(view->alive[i]);
+    return count;
+}
+
+/* score and choose, as much as there is time for */
+static bool make_list(struct scoring *scoring, const struct engine_request *request, struct engine_answer *answer,
+                      struct status *st)
+{
+    struct engine_worker *worker = scoring->worker;
+    const struct architecture *a = &answer->view.snapshot->model->architecture;
+    size_t n = request->n > 0 ? request->n : request->item_count, qualifying = count_rows(&answer->view);
+    struct engine_plan plan = engine_plan_make(worker, request, a, qualifying, scoring->event_count, n, answer);
+    scoring->candidates_most = plan.candidates;
+    scoring->events += scoring->event_count - plan.history;
+    scoring->event_count = plan.history;
+    int64_t begin_us = timestamp_monotonic_us();
+    if (!prepare_user(scoring, request, answer, st) || !engine_weigh(scoring, request, st))
+        return false;
     struct ranking ranking;
-    if (!ranking_compute(scoring, n, &ranking) || !describe_items(scoring, &ranking, answer))
+    if (!ranking_compute(scoring, n, &ranking, st))
+        return false;
+    if (plan.candidates == SIZE_MAX)
+        engine_plan_learn(worker, recommender_cost(a, plan.history) * qualifying, begin_us);
+    if (!describe_items(scoring, &ranking, answer))
         return out_of_memory(st);
     note_shortage(request, scoring, &ranking, n, answer);
     return true;
+}
+
+static bool answer_view(struct engine_worker *worker, const struct engine_request *request, struct scoring *scoring,
+                        struct engine_answer *answer, struct status *st)
+{
+    struct named_rows rows;
+    if (!find_named(worker, request, answer, &rows))
+        return out_of_memory(st);
+    return read_history(worker, request, answer, st) && hide(worker, request, answer, &rows, st) &&
+           read_events(scoring, request, rows.item_ids, answer, st) &&
+           engine_rules_filter(scoring, &answer->view, st) && engine_rules_prepare(scoring, st) &&
+           make_list(scoring, request, answer, st);
 }
 
 bool engine_answer(struct engine_worker *worker, const struct engine_request *request, struct engine_answer *answer,
@@ -412,7 +497,8 @@ bool engine_answer(struct engine_worker *worker, const struct engine_request *re
         if (scoring == NULL) {
             ok = out_of_memory(st);
         } else {
-            *scoring = (struct scoring){.worker = worker, .view = &answer->view};
+            *scoring =
+                (struct scoring){.worker = worker, .request = request, .view = &answer->view, .rules = request->rules};
             scoring->context = (struct recommender_context){.counts = counts, .now_ms = request->now_ms};
             ok = answer_view(worker, request, scoring, answer, st);
         }

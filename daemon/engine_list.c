@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/engine_list.h"
+#include "daemon/engine_rerank.h"
 
 #include "models/topk.h"
 
@@ -9,6 +10,12 @@
 
 /* A block of rows with fewer qualifying ones than this is gathered rather than scored whole. */
 #define DENSE_ROWS 48
+#define DAY_MS     86400000.0
+
+static bool out_of_memory(struct status *st)
+{
+    return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "the request needs more memory than one may take");
+}
 
 static bool alive(const struct snapshot_view *view, size_t row)
 {
@@ -19,6 +26,11 @@ static const char *name_of(const struct snapshot_view *view, uint32_t row)
 {
     const struct snapshot_segment *segment = snapshot_segment_of(view, row);
     return segment->items[row - segment->first]->item.name;
+}
+
+static float boost_of(const struct scoring *scoring, size_t row)
+{
+    return scoring->boost == NULL ? 0 : scoring->boost[row];
 }
 
 /* ---- scoring rows that are not neighbours */
@@ -33,25 +45,7 @@ struct gathered {
 static bool gathered_init(struct gathered *gathered, const struct architecture *a, struct arena *arena)
 {
     gathered->count = 0;
-    gathered->rows = (struct encoder_rows){.capacity = RECOMMENDER_BLOCK};
-    for (int v = 0; v < a->view_count; v++) {
-        size_t floats = RECOMMENDER_BLOCK * (size_t)a->views[v].components;
-        gathered->rows.view[v] = arena_floats(arena, floats);
-        for (int role = 0; role < ROLE_COUNT; role++) {
-            gathered->rows.role[v][role] =
-                a->views[v].correction > 0 ? arena_floats(arena, floats) : gathered->rows.view[v];
-            if (gathered->rows.role[v][role] == NULL)
-                return false;
-        }
-        if (gathered->rows.view[v] == NULL)
-            return false;
-    }
-    if (a->blocks > 0) {
-        gathered->rows.token = arena_floats(arena, RECOMMENDER_BLOCK * (size_t)a->width);
-        gathered->rows.output = arena_floats(arena, RECOMMENDER_BLOCK * (size_t)a->width);
-        return gathered->rows.token != NULL && gathered->rows.output != NULL;
-    }
-    return true;
+    return encoder_rows_borrow(&gathered->rows, a, RECOMMENDER_BLOCK, arena);
 }
 
 static void gather(struct gathered *gathered, const struct scoring *scoring, uint32_t row)
@@ -76,7 +70,7 @@ static void flush(struct gathered *gathered, const struct scoring *scoring, floa
     gathered->count = 0;
 }
 
-bool ranking_parts(const struct scoring *scoring, const uint32_t *rows, size_t count, float **parts)
+bool ranking_parts(const struct scoring *scoring, const struct ranked *items, size_t count, float **parts)
 {
     struct arena *arena = &scoring->worker->arena;
     const struct architecture *a = &scoring->user.model->architecture;
@@ -86,7 +80,7 @@ bool ranking_parts(const struct scoring *scoring, const uint32_t *rows, size_t c
     if (gathered == NULL || *parts == NULL || !gathered_init(gathered, a, arena))
         return false;
     for (size_t i = 0, begin = 0; i < count; i++) {
-        gather(gathered, scoring, rows[i]);
+        gather(gathered, scoring, items[i].row);
         if (gathered->count == RECOMMENDER_BLOCK || i + 1 == count) {
             flush(gathered, scoring, NULL, *parts + begin * stride);
             begin = i + 1;
@@ -147,6 +141,21 @@ static void choose(const struct snapshot_view *view, uint64_t *chosen, uint32_t 
         chosen[row / 64] |= (uint64_t)1 << (row % 64);
 }
 
+/* the best of a promotion by that score */
+static void choose_promoted(const struct scoring *scoring, const uint64_t *promoted, float *score, uint32_t *best,
+                            size_t most, uint64_t *chosen)
+{
+    size_t rows = scoring->view->row_count;
+    float *masked = arena_floats(&scoring->worker->arena, rows + 1);
+    if (masked == NULL)
+        return; /* the pool looks promoted rows up, too */
+    for (size_t row = 0; row < rows; row++)
+        masked[row] = promoted[row / 64] >> (row % 64) & 1 ? score[row] : -INFINITY;
+    size_t count = topk_select(best, masked, NULL, rows, most);
+    for (size_t i = 0; i < count; i++)
+        choose(scoring->view, chosen, best[i]);
+}
+
 /* the best of a cheap score over every qualifying row */
 static bool choose_by_scan(const struct scoring *scoring, uint64_t *chosen, size_t most)
 {
@@ -165,11 +174,12 @@ static bool choose_by_scan(const struct scoring *scoring, uint64_t *chosen, size
         recommender_scan(&scoring->user, scoring->part_weight, &segment->rows, 0, count, score + segment->first);
     }
     for (size_t row = 0; row < view->row_count; row++)
-        if (!alive(view, row))
-            score[row] = -INFINITY;
+        score[row] = alive(view, row) ? score[row] + boost_of(scoring, row) : -INFINITY;
     size_t count = topk_select(best, score, NULL, view->row_count, most);
     for (size_t i = 0; i < count; i++)
         choose(view, chosen, best[i]);
+    for (size_t p = 0; scoring->rules != NULL && p < scoring->rules->promotion_count; p++)
+        choose_promoted(scoring, scoring->promoted[p], score, best, most / 2 + 1, chosen);
     return true;
 }
 
@@ -221,59 +231,35 @@ static bool choose_candidates(const struct scoring *scoring, size_t most, struct
 
 /* ---- the best n */
 
-struct placed {
-    float score;
-    const char *name;
-    uint32_t row;
-};
-
-static int compare_placed(const void *left, const void *right)
+static int compare_ranked(const void *left, const void *right)
 {
-    const struct placed *a = left, *b = right;
+    const struct ranked *a = left, *b = right;
     if (a->score != b->score)
         return a->score > b->score ? -1 : 1;
     return strcmp(a->name, b->name);
 }
 
-/* Among all rows that share the last place's score, those with the smallest names: replaces the tail of `placed` from `strict` on. */
-static void settle_ties(const struct scoring *scoring, const float *score, float last, struct placed *placed,
+static struct ranked ranked_row(const struct scoring *scoring, const float *score, uint32_t row)
+{
+    return (struct ranked){.score = score[row], .name = name_of(scoring->view, row), .row = row, .promotion = -1};
+}
+
+/* Among all rows that share the last place's score, those with the smallest names: replaces the tail of `items` from `strict` on. */
+static void settle_ties(const struct scoring *scoring, const float *score, float last, struct ranked *items,
                         size_t strict, size_t count)
 {
     size_t kept = strict;
     for (size_t row = 0; row < scoring->view->row_count; row++) {
         if (score[row] != last)
             continue;
-        struct placed candidate = {last, name_of(scoring->view, (uint32_t)row), (uint32_t)row};
-        if (kept == count && strcmp(candidate.name, placed[kept - 1].name) >= 0)
+        struct ranked candidate = ranked_row(scoring, score, (uint32_t)row);
+        if (kept == count && strcmp(candidate.name, items[kept - 1].name) >= 0)
             continue;
         size_t at = kept < count ? kept++ : count - 1;
-        for (; at > strict && strcmp(candidate.name, placed[at - 1].name) < 0; at--)
-            placed[at] = placed[at - 1];
-        placed[at] = candidate;
+        for (; at > strict && strcmp(candidate.name, items[at - 1].name) < 0; at--)
+            items[at] = items[at - 1];
+        items[at] = candidate;
     }
-}
-
-static bool take_best(const struct scoring *scoring, const float *score, size_t n, struct ranking *ranking)
-{
-    struct arena *arena = &scoring->worker->arena;
-    uint32_t *best = arena_alloc(arena, (n + 1) * sizeof *best);
-    struct placed *placed = arena_alloc(arena, (n + 1) * sizeof *placed);
-    if (best == NULL || placed == NULL)
-        return false;
-    size_t count = topk_select(best, score, NULL, scoring->view->row_count, n), strict = 0;
-    for (size_t i = 0; i < count; i++) {
-        placed[i] = (struct placed){score[best[i]], name_of(scoring->view, best[i]), best[i]};
-        strict += score[best[i]] > score[best[count - 1]];
-    }
-    if (count == n && n > 0)
-        settle_ties(scoring, score, score[best[count - 1]], placed, strict, count);
-    qsort(placed, count, sizeof *placed, compare_placed);
-    for (size_t i = 0; i < count; i++) {
-        ranking->rows[i] = placed[i].row;
-        ranking->scores[i] = placed[i].score;
-    }
-    ranking->count = count;
-    return true;
 }
 
 /* Nothing is known of these: the newest items first, after those that something is known of. */
@@ -285,43 +271,133 @@ static void fill_with_newest(const struct scoring *scoring, size_t n, const floa
         uint32_t row = snapshot_find(view, id);
         if (row == SNAPSHOT_ROW_NONE || !alive(view, row) || score[row] != -INFINITY)
             continue;
-        ranking->rows[ranking->count] = row;
-        ranking->scores[ranking->count++] = 0;
+        struct ranked *item = &ranking->items[ranking->count++];
+        *item = ranked_row(scoring, score, row);
+        item->score = 0;
+        item->newest = true;
         ranking->newest_count++;
     }
 }
 
-bool ranking_compute(const struct scoring *scoring, size_t n, struct ranking *ranking)
+static bool take_best(const struct scoring *scoring, const float *score, size_t n, struct ranking *ranking)
+{
+    struct arena *arena = &scoring->worker->arena;
+    uint32_t *best = arena_alloc(arena, (n + 1) * sizeof *best);
+    struct ranked *items = arena_alloc(arena, (n + 1) * sizeof *items);
+    if (best == NULL || items == NULL)
+        return false;
+    size_t count = topk_select(best, score, NULL, scoring->view->row_count, n), strict = 0;
+    for (size_t i = 0; i < count; i++) {
+        items[i] = ranked_row(scoring, score, best[i]);
+        strict += score[best[i]] > score[best[count - 1]];
+    }
+    if (count == n && n > 0)
+        settle_ties(scoring, score, score[best[count - 1]], items, strict, count);
+    qsort(items, count, sizeof *items, compare_ranked);
+    *ranking = (struct ranking){.items = items, .count = count, .broken_cap = -1};
+    if (count < n)
+        fill_with_newest(scoring, n, score, ranking);
+    return true;
+}
+
+/* ---- scores */
+
+/* what everybody does, whoever asks: events, events lately, or minus the age in days; 0: says nothing */
+static float top_score(const struct scoring *scoring, enum engine_top top, const struct catalog_item *item)
+{
+    const struct recommender_context *context = &scoring->context;
+    switch (top) {
+    case ENGINE_POPULAR:
+        return (float)counts_popularity(context->counts, item->item.item_id);
+    case ENGINE_TRENDING:
+        return counts_recent(context->counts, item->item.item_id, context->now_ms);
+    case ENGINE_NEWEST:
+        break;
+    }
+    return item->item.created_ms == 0 ? 0 : (float)((double)(item->item.created_ms - context->now_ms) / DAY_MS);
+}
+
+static void score_top(const struct scoring *scoring, float *score)
 {
     const struct snapshot_view *view = scoring->view;
-    const struct config *config = scoring->worker->engine->config;
-    struct arena *arena = &scoring->worker->arena;
-    float *score = arena_floats(arena, view->row_count + 1);
-    *ranking =
-        (struct ranking){.rows = arena_alloc(arena, (n + 1) * sizeof(uint32_t)), .scores = arena_floats(arena, n + 1)};
-    if (score == NULL || ranking->rows == NULL || ranking->scores == NULL)
-        return false;
-    for (size_t row = 0; row < view->row_count; row++)
-        score[row] = -INFINITY;
-    size_t length = scoring->user.length > 0 ? scoring->user.length : 1;
-    size_t cost = count_alive(view, 0, view->row_count) * recommender_cost(&scoring->user.model->architecture, length);
-    size_t most = (size_t)config->model_candidates > 2 * n ? (size_t)config->model_candidates : 2 * n;
+    for (size_t row = 0; row < view->row_count; row++) {
+        if (!alive(view, row))
+            continue;
+        const struct snapshot_segment *segment = snapshot_segment_of(view, row);
+        score[row] = top_score(scoring, scoring->request->top, segment->items[row - segment->first]);
+    }
+}
+
+/* score (row_count) of what qualifies, -INFINITY of the rest and, for who has no history, of what nobody has looked at: it has no score to be ranked by */
+static bool score_rows(const struct scoring *scoring, bool exhaustive, size_t most, float *score)
+{
+    const struct snapshot_view *view = scoring->view;
     struct scoring narrowed = *scoring;
     struct snapshot_view few;
-    if (cost > (size_t)config->model_exhaustive) {
+    for (size_t row = 0; row < view->row_count; row++)
+        score[row] = -INFINITY;
+    if (!exhaustive) {
         if (!choose_candidates(scoring, most, &few))
             return false;
         narrowed.view = &few;
     }
-    if (!score_alive(&narrowed, score))
+    if (scoring->request->task == ENGINE_TOP)
+        score_top(scoring, score);
+    else if (!score_alive(&narrowed, score))
         return false;
-    if (scoring->user.length == 0) /* what nobody has looked at has no score to be ranked by */
-        for (size_t row = 0; row < view->row_count; row++)
-            if (score[row] == 0)
-                score[row] = -INFINITY;
-    if (!take_best(scoring, score, n, ranking))
-        return false;
-    if (ranking->count < n)
-        fill_with_newest(scoring, n, score, ranking);
+    for (size_t row = 0; row < view->row_count; row++) {
+        if (score[row] == -INFINITY)
+            continue;
+        score[row] += boost_of(scoring, row);
+        if (scoring->user.length == 0 && score[row] == 0)
+            score[row] = -INFINITY;
+    }
     return true;
+}
+
+/* a pool that grows until the list is full or everything that was scored is in it */
+static bool rerank_growing(const struct scoring *scoring, const float *score, size_t n, size_t qualifying,
+                           struct ranking *ranking, struct status *st)
+{
+    size_t considered = engine_rerank_pool(scoring->rules, n);
+    for (size_t size = considered;; size *= 4) {
+        struct arena_mark mark = arena_mark(&scoring->worker->arena);
+        struct ranking pool;
+        size = size < qualifying ? size : qualifying;
+        if (!take_best(scoring, score, size, &pool))
+            return out_of_memory(st);
+        if (!engine_rerank(scoring, score, &pool, considered, n, ranking, st))
+            return false;
+        if (ranking->count >= n || size >= qualifying)
+            return true;
+        arena_rewind(&scoring->worker->arena, mark);
+    }
+}
+
+bool ranking_compute(const struct scoring *scoring, size_t n, struct ranking *ranking, struct status *st)
+{
+    const struct snapshot_view *view = scoring->view;
+    const struct config *config = scoring->worker->engine->config;
+    bool rerank = scoring->rules != NULL && rules_rerank(scoring->rules);
+    size_t wanted = rerank ? engine_rerank_pool(scoring->rules, n) : n;
+    size_t length = scoring->user.length > 0 ? scoring->user.length : 1,
+           alive_count = count_alive(view, 0, view->row_count);
+    size_t cost = alive_count * recommender_cost(&view->snapshot->model->architecture, length);
+    size_t most = (size_t)config->model_candidates > 2 * wanted ? (size_t)config->model_candidates : 2 * wanted;
+    bool exhaustive = scoring->request->task == ENGINE_TOP ||
+                      (cost <= (size_t)config->model_exhaustive && alive_count <= scoring->candidates_most);
+    if (most > scoring->candidates_most)
+        most = scoring->candidates_most;
+    float *score = arena_floats(&scoring->worker->arena, view->row_count + 1);
+    if (score == NULL || !score_rows(scoring, exhaustive, most, score))
+        return out_of_memory(st);
+    if (!rerank)
+        return take_best(scoring, score, n, ranking) || out_of_memory(st);
+    if (!rerank_growing(scoring, score, n, alive_count, ranking, st))
+        return false;
+    if (exhaustive || scoring->candidates_most < SIZE_MAX || ranking->count >= n || ranking->count >= alive_count)
+        return true;
+    if (!score_rows(scoring, true, most, score)) /* rules want what the scan did not choose */
+        return out_of_memory(st);
+    return rerank_growing(scoring, score, n, alive_count, ranking, st);
 }

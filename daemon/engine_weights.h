@@ -9,10 +9,12 @@
 /* The modality that a stream judges by. */
 const char *engine_judged_modality(const struct architecture *architecture, int stream);
 
-/* Fill scoring->part_weight: 1, but where the request names a modality, "behaviour" or "popularity". INVALID_ARGUMENT / UNKNOWN_MODALITY. */
-bool engine_weigh(struct scoring *scoring, const struct engine_request *request, struct status *st);
+/* Does the shop have vectors of this modality? */
+bool engine_is_modality(struct engine *engine, const char *name);
 
-/* For `similar`, after engine_weigh: nothing counts but the examples; with modalities named, each of them by itself. */
-bool engine_weigh_similar(struct scoring *scoring, const struct engine_request *request, struct status *st);
+/* Fill scoring->part_weight: 1, but where the request names a modality, "behaviour" or "popularity". For `similar` nothing counts but the examples; with modalities
+ * named, each of them by itself. For `complement` what users did counts, and popularity just enough to order what it says nothing about. INVALID_ARGUMENT /
+ * UNKNOWN_MODALITY. */
+bool engine_weigh(struct scoring *scoring, const struct engine_request *request, struct status *st);
 
 #endif

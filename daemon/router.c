@@ -82,10 +82,13 @@ static bool bind_endpoint(struct router *router, const char *endpoint, struct st
 /* Signals arrive on any thread (OpenBLAS starts its own before main, which block nothing): the handler only counts them into the router's loop. */
 static int signalled_fd = -1;
 
+/* what a signal adds to the counter: SIGHUP asks for a reload, the others to stop */
+#define SIGNAL_RELOAD ((uint64_t)1)
+#define SIGNAL_STOP   ((uint64_t)1 << 32)
+
 static void on_signal(int number)
 {
-    (void)number;
-    uint64_t one = 1;
+    uint64_t one = number == SIGHUP ? SIGNAL_RELOAD : SIGNAL_STOP;
     int saved = errno;
     if (write(signalled_fd, &one, sizeof one) < 0)
         errno = saved; /* the counter is full: it has been heard */
@@ -99,6 +102,7 @@ static void catch_signals(const struct router *router)
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
 }
 
 bool router_open(struct router *router, struct server *server, struct status *st)
@@ -137,6 +141,7 @@ void router_close(struct router *router)
     if (router->signal_fd >= 0) {
         signal(SIGTERM, SIG_DFL);
         signal(SIGINT, SIG_DFL);
+        signal(SIGHUP, SIG_IGN);
         close(router->signal_fd);
     }
     pthread_mutex_destroy(&router->lock);
@@ -348,10 +353,16 @@ static bool receive_request(struct router *router)
 
 /* ---- the loop */
 
+/* reloads where that was asked for; true where it is time to stop */
 static bool signalled(struct router *router)
 {
     uint64_t signals;
-    return read(router->signal_fd, &signals, sizeof signals) == (ssize_t)sizeof signals;
+    struct status st = STATUS_INIT;
+    if (read(router->signal_fd, &signals, sizeof signals) != (ssize_t)sizeof signals)
+        return false;
+    if (signals % SIGNAL_STOP > 0)
+        server_reload(router->server, &st);
+    return signals >= SIGNAL_STOP;
 }
 
 void router_run(struct router *router)

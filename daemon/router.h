@@ -15,7 +15,7 @@ struct router {
     struct server *server;
     void *context, *socket;
     int wake_fd;          /* eventfd: replies wait */
-    int signal_fd;        /* eventfd: SIGTERM or SIGINT came */
+    int signal_fd;        /* eventfd: SIGTERM, SIGINT or SIGHUP came */
     pthread_mutex_t lock; /* guards the list */
     struct job **replies; /* finished jobs */
     size_t reply_count, reply_capacity;

@@ -13,6 +13,12 @@
     X("recommend",      recommend,      recommend_request,      ROLE_READ)    \
     X("rank",           rank,           rank_request,           ROLE_READ)    \
     X("similar",        similar,        similar_request,        ROLE_READ)    \
+    X("complement",     complement,     complement_request,     ROLE_READ)    \
+    X("top",            top,            top_request,            ROLE_READ)    \
+    X("next",           next,           next_request,           ROLE_READ)    \
+    X("batch",          batch,          batch_request,          ROLE_READ)    \
+    X("scenario.list",  scenario_list,  scenario_list_request,  ROLE_READ)    \
+    X("scenario.reload", scenario_reload, scenario_reload_request, ROLE_ADMIN) \
     X("user.history",   user_history,   user_history_request,   ROLE_READ)    \
     X("event.add",      event_add,      event_add_request,      ROLE_INGEST)  \
     X("item.put",       item_put,       item_put_request,       ROLE_INGEST)  \

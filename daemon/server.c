@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/server.h"
 
+#include "daemon/scenarios.h"
+
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/notify.h"
@@ -69,6 +71,11 @@ static bool load(struct server *server, struct status *st)
 static bool start_threads(struct server *server, struct status *st)
 {
     const struct config *config = &server->config;
+    served_init(&server->served, (size_t)config->server_next_bytes);
+    pthread_mutex_init(&server->scenarios.lock, NULL);
+    server->scenarios.now = scenarios_load(config->server_scenarios, st);
+    if (server->scenarios.now == NULL)
+        return false;
     if (!queue_init(&server->queue, (size_t)config->server_queue_requests, (size_t)config->server_queue_bytes))
         return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for the queue");
     server->writer.changed = background_changed;
@@ -181,10 +188,25 @@ void server_stop(struct server *server)
     if (server->engine.config != NULL)
         engine_close(&server->engine);
     histories_free(server->histories);
+    served_close_all(&server->served);
+    scenarios_release(server->scenarios.now);
+    pthread_mutex_destroy(&server->scenarios.lock);
     catalog_free(server->catalog);
     queue_close(&server->queue);
     free(server->workers);
     memset(server, 0, sizeof *server);
+}
+
+bool server_reload(struct server *server, struct status *st)
+{
+    struct scenarios *scenarios = scenarios_load(server->config.server_scenarios, st);
+    if (scenarios == NULL) {
+        log_error("reload", "scenarios stay as they were: %s", st->message);
+        return false;
+    }
+    log_info("reload", "%zu scenarios", scenarios_count(scenarios));
+    scenarios_slot_set(&server->scenarios, scenarios);
+    return true;
 }
 
 void server_submit(struct server *server, struct job *job)

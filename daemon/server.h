@@ -10,9 +10,18 @@
 #include "daemon/http.h"
 #include "daemon/queue.h"
 #include "daemon/router.h"
+#include "daemon/served.h"
 #include "daemon/writer.h"
 
 #define SERVER_NAME "recsysd"
+
+struct scenarios; /* scenarios.h, which needs this file */
+
+/* The scenarios that answer now, for any thread. */
+struct scenarios_slot {
+    pthread_mutex_t lock;
+    struct scenarios *now;
+};
 
 struct worker; /* worker.c */
 
@@ -26,6 +35,8 @@ struct server {
     struct writer writer;
     struct background background;
     struct queue queue; /* of jobs: router and HTTP to workers */
+    struct served served;
+    struct scenarios_slot scenarios;
     struct worker *workers;
     size_t worker_count;
     struct router router;
@@ -42,6 +53,9 @@ void server_run(struct server *server);
 
 /* Drain, commit, checkpoint, close the database, then the sockets. */
 void server_stop(struct server *server);
+
+/* Read the file of scenarios again. On failure those that are there stay. */
+bool server_reload(struct server *server, struct status *st);
 
 /* Put a job into the queue, or fail it at once when the queue is full. */
 void server_submit(struct server *server, struct job *job);

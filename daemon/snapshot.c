@@ -70,11 +70,14 @@ static struct snapshot_segment *segment_new(const struct architecture *architect
     return segment;
 }
 
+static size_t segment_index(const struct snapshot *snapshot, size_t row)
+{
+    return row < snapshot->base_count ? 0 : 1 + (row - snapshot->base_count) / SNAPSHOT_DELTA_ROWS;
+}
+
 static struct snapshot_segment *segment_at(struct snapshot *snapshot, size_t row)
 {
-    if (row < snapshot->base_count)
-        return snapshot->segments[0];
-    return snapshot->segments[1 + (row - snapshot->base_count) / SNAPSHOT_DELTA_ROWS];
+    return snapshot->segments[segment_index(snapshot, row)];
 }
 
 /* ---- the row of an item */
@@ -122,6 +125,7 @@ void snapshot_release(struct snapshot *snapshot)
         free(snapshot->pages[i]);
     free(snapshot->pages);
     free(snapshot->alive);
+    columns_free(snapshot->columns);
     model_release(snapshot->model);
     pthread_mutex_destroy(&snapshot->lock);
     free(snapshot);
@@ -141,7 +145,9 @@ static struct snapshot *snapshot_new(struct model *model, size_t base_count)
     snapshot->pages = calloc(PAGES, sizeof *snapshot->pages);
     snapshot->segments[0] = segment_new(&model->architecture, 0, base_count > 0 ? base_count : 1);
     snapshot->segment_count = 1;
-    if (snapshot->alive == NULL || snapshot->pages == NULL || snapshot->segments[0] == NULL) {
+    snapshot->columns = columns_new();
+    if (snapshot->columns == NULL || snapshot->alive == NULL || snapshot->pages == NULL ||
+        snapshot->segments[0] == NULL) {
         snapshot_release(snapshot);
         return NULL;
     }
@@ -189,6 +195,7 @@ static void find_spaces(const struct model *model, struct catalog *catalog, stru
 static bool fill(struct snapshot *snapshot, struct catalog *catalog, struct snapshot_segment *segment, size_t first,
                  struct catalog_item *const *items, size_t count, struct arena *arena)
 {
+    size_t index = segment_index(snapshot, segment->first);
     struct store_space spaces[ARCHITECTURE_VIEWS_MAX];
     struct encoder_item inputs[ENCODER_BATCH];
     find_spaces(snapshot->model, catalog, spaces);
@@ -205,6 +212,8 @@ static bool fill(struct snapshot *snapshot, struct catalog *catalog, struct snap
         segment->item_ids[first + i] = items[i]->item.item_id;
         segment->from_ms[first + i] = items[i]->item.created_ms;
         segment->until_ms[first + i] = items[i]->item.expires_ms;
+        if (!columns_put(snapshot->columns, index, segment->capacity, first + i, items[i]))
+            return false;
     }
     return true;
 }
@@ -322,6 +331,11 @@ void snapshot_size(struct snapshot *snapshot, size_t *rows, size_t *dead)
 const struct snapshot_segment *snapshot_segment_of(const struct snapshot_view *view, size_t row)
 {
     return segment_at(view->snapshot, row);
+}
+
+size_t snapshot_segment_index(const struct snapshot_view *view, size_t row)
+{
+    return segment_index(view->snapshot, row);
 }
 
 /* clear the bits of a segment's items that are not shown at this time; most segments have none and are passed over */

@@ -14,6 +14,7 @@
 #ifndef RECSYS_DAEMON_SNAPSHOT_H
 #define RECSYS_DAEMON_SNAPSHOT_H
 
+#include "daemon/columns.h"
 #include "models/arena.h"
 #include "models/encoder.h"
 #include "models/model.h"
@@ -47,6 +48,7 @@ struct snapshot {
     size_t segment_count, row_count; /* guarded by lock */
     uint64_t *alive;                 /* bits; room for every row that the segments can hold; guarded by lock */
     size_t alive_count, base_count;
+    struct columns *columns;                /* attributes by row */
     _Atomic(struct snapshot_page *) *pages; /* row of an item: atomics, read without the lock */
 };
 
@@ -85,7 +87,8 @@ void snapshot_view_close(struct snapshot_view *view);
 /* The row of an item in this view, SNAPSHOT_ROW_NONE where it has none. */
 uint32_t snapshot_find(const struct snapshot_view *view, uint32_t item_id);
 
-/* The segment of a row. */
+/* The segment of a row, and its index. */
 const struct snapshot_segment *snapshot_segment_of(const struct snapshot_view *view, size_t row);
+size_t snapshot_segment_index(const struct snapshot_view *view, size_t row);
 
 #endif

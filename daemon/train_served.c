@@ -108,6 +108,8 @@ static void hide_seen(const struct train_served *served, struct snapshot_view *v
     }
 }
 
+static const struct engine_request recommend = {.task = ENGINE_RECOMMEND};
+
 static bool prepare(struct train_served *served, struct engine_worker *worker, struct snapshot_view *view,
                     const struct evaluation_query *query, struct scoring *scoring)
 {
@@ -121,7 +123,7 @@ static bool prepare(struct train_served *served, struct engine_worker *worker, s
     for (size_t i = 0; i < count; i++)
         newest_first[i] = (struct cooccurrence_event){events[count - 1 - i].item_id,
                                                       recommender_value(model, &events[count - 1 - i])};
-    *scoring = (struct scoring){.worker = worker, .view = view};
+    *scoring = (struct scoring){.worker = worker, .request = &recommend, .view = view, .candidates_most = SIZE_MAX};
     for (int i = 0; i < RECOMMENDER_PARTS_MAX; i++)
         scoring->part_weight[i] = 1;
     scoring->context =
@@ -147,12 +149,13 @@ static bool recall_of(struct train_served *served, const struct scoring *scoring
     struct engine_worker *worker = scoring->worker;
     struct ranking best;
     worker->engine = &served->whole;
-    bool ok = ranking_compute(scoring, RECALL_PLACES, &best);
+    struct status st = STATUS_INIT;
+    bool ok = ranking_compute(scoring, RECALL_PLACES, &best, &st);
     worker->engine = &served->engine;
     size_t found = 0, wanted = ok ? best.count : 0;
     for (size_t i = 0; i < wanted; i++)
         for (size_t j = 0; j < ranking->count && j < RECALL_PLACES; j++)
-            found += best.rows[i] == ranking->rows[j];
+            found += best.items[i].row == ranking->items[j].row;
     *recall = wanted > 0 ? (double)found / (double)wanted : 1;
     return ok;
 }
@@ -164,8 +167,8 @@ static void place(const struct train_served *served, const struct snapshot_view 
     for (size_t i = 0; i < data->item_count; i++)
         score[i] = -INFINITY;
     for (size_t i = 0; i < ranking->count; i++) {
-        const struct snapshot_segment *segment = snapshot_segment_of(view, ranking->rows[i]);
-        score[data->row_of[segment->item_ids[ranking->rows[i] - segment->first]]] = (float)(ranking->count - i);
+        const struct snapshot_segment *segment = snapshot_segment_of(view, ranking->items[i].row);
+        score[data->row_of[segment->item_ids[ranking->items[i].row - segment->first]]] = (float)(ranking->count - i);
     }
 }
 
@@ -183,7 +186,8 @@ bool train_served_score(void *context, size_t thread, const struct evaluation_qu
     struct ranking ranking;
     double recall = 1;
     bool ok = prepare(served, &own->worker, &view, query, &scoring);
-    ok = ok && ranking_compute(&scoring, EVALUATION_LIST, &ranking);
+    struct status st = STATUS_INIT;
+    ok = ok && ranking_compute(&scoring, EVALUATION_LIST, &ranking, &st);
     if (ok) {
         bool narrowed = is_narrowed(served, &scoring);
         ok = !narrowed || recall_of(served, &scoring, &ranking, &recall);

@@ -30,15 +30,14 @@ static float *carve(float **at, size_t floats)
     return begin;
 }
 
-bool encoder_rows_init(struct encoder_rows *rows, const struct architecture *a, size_t capacity)
+static size_t block_floats(const struct architecture *a, size_t capacity)
 {
-    *rows = (struct encoder_rows){.capacity = capacity};
     size_t arrays = 2 + (size_t)a->view_count * (1 + ROLE_COUNT);
-    size_t size = (capacity * encoder_row_floats(a) + arrays * ROW_ALIGNMENT) * sizeof(float);
-    rows->block = aligned_alloc(64, (size + 63) & ~(size_t)63);
-    if (rows->block == NULL)
-        return false;
-    float *at = rows->block;
+    return capacity * encoder_row_floats(a) + arrays * ROW_ALIGNMENT;
+}
+
+static void lay_out(struct encoder_rows *rows, const struct architecture *a, size_t capacity, float *at)
+{
     for (int i = 0; i < a->view_count; i++) {
         size_t floats = capacity * (size_t)a->views[i].components;
         rows->view[i] = carve(&at, floats);
@@ -49,7 +48,24 @@ bool encoder_rows_init(struct encoder_rows *rows, const struct architecture *a, 
         rows->token = carve(&at, capacity * (size_t)a->width);
         rows->output = carve(&at, capacity * (size_t)a->width);
     }
-    return true;
+}
+
+bool encoder_rows_init(struct encoder_rows *rows, const struct architecture *a, size_t capacity)
+{
+    *rows = (struct encoder_rows){.capacity = capacity};
+    rows->block = aligned_alloc(64, (block_floats(a, capacity) * sizeof(float) + 63) & ~(size_t)63);
+    if (rows->block != NULL)
+        lay_out(rows, a, capacity, rows->block);
+    return rows->block != NULL;
+}
+
+bool encoder_rows_borrow(struct encoder_rows *rows, const struct architecture *a, size_t capacity, struct arena *arena)
+{
+    *rows = (struct encoder_rows){.capacity = capacity};
+    float *at = arena_floats(arena, block_floats(a, capacity));
+    if (at != NULL)
+        lay_out(rows, a, capacity, at);
+    return at != NULL;
 }
 
 void encoder_rows_close(struct encoder_rows *rows)

@@ -34,6 +34,10 @@ size_t encoder_row_floats(const struct architecture *architecture);
 bool encoder_rows_init(struct encoder_rows *rows, const struct architecture *architecture, size_t capacity);
 void encoder_rows_close(struct encoder_rows *rows);
 
+/* The same out of an arena, which owns it: nothing to close. False when it gives out. */
+bool encoder_rows_borrow(struct encoder_rows *rows, const struct architecture *architecture, size_t capacity,
+                         struct arena *arena);
+
 /* Encode `count` items into rows first, first + 1, ...; every value of those rows is written. False when the arena gives out. */
 bool encoder_encode(const struct model *model, const struct encoder_item *items, size_t count,
                     const struct encoder_rows *rows, size_t first, struct arena *arena);

@@ -378,7 +378,8 @@ class Values(SharedDaemon):
         self.assertEqual(error.field, "n")
 
     def check_id(self, bad):
-        self.check("user", "recommend", user=bad)
+        if bad:  # without a user: for nobody
+            self.check("user", "recommend", user=bad)
         self.check("user", "user.history", user=bad)
         self.check("exclude[1]", "recommend", user="u", exclude=["a", bad])
         self.check("items[1]", "rank", user="u", items=["i0001", bad])

@@ -453,7 +453,7 @@ class CommandLine(ProgramCase):
 
     def test_usage(self):
         for program, arguments in ((RECSYSD, ["--no-such-option"]), (RECSYSD, ["word"]), (RECSYSCTL, ["recomend"]),
-                                   (RECSYSCTL, []), (RECSYSCTL, ["recommend"])):
+                                   (RECSYSCTL, []), (RECSYSCTL, ["rank", "u1"])):
             self.check(run(program, *arguments), 64)
 
     def test_nobody_answers(self):

@@ -35,6 +35,12 @@ REQUESTS = [
     ("recommend", {"user": "u", "n": 3, "fields": ["title"]}, {"unknown": []}),
     ("rank", {"user": "u", "items": ["i0004", "i0002"]}, {"unknown": []}),
     ("similar", {"items": ["i0001"], "n": 2}, {"unknown": []}),
+    ("complement", {"items": ["i0001"], "n": 2}, {"unknown": []}),
+    ("top", {"by": "newest", "n": 2}, {"unknown": []}),
+    ("next", {"recomm_id": "none"}, "RECOMM_GONE"),
+    ("batch", {"requests": [{"user": "u", "n": 2}, {"user": "v", "n": 1}]}, {}),
+    ("scenario.list", {}, {"scenarios": []}),
+    ("scenario.reload", {}, {"scenarios": 0}),
 ]
 
 

@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/columns.h"
+
+#include "proto/suggest.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#define CHUNK_BYTES ((size_t)64 << 10)
+#define SLOTS_MIN   16
+#define POSTING_FEW 2
+
+_Static_assert(COLUMNS_SET_NONE == 0, "a zeroed column says nothing");
+
+/* Texts and sets lie in chunks, which never move: what a reader was given stays where it is. */
+struct chunk {
+    struct chunk *next;
+    char bytes[];
+};
+
+struct entry {
+    const void *bytes;
+    uint32_t size_bytes, hash;
+};
+
+/* Numbers byte strings in the order in which they come, and finds them again. Not uthash: an attribute may well be
+ * different for each of a million items, and its handle is larger than everything here. */
+struct dictionary {
+    struct entry *entries; /* [count], room for slot_count / 2 */
+    uint32_t *slots;       /* [slot_count], a power of two: number + 1; 0: free */
+    size_t slot_count;
+    uint32_t count;
+};
+
+/* The sets that contain a value. Most values of a large dictionary are in one. */
+struct posting {
+    uint32_t count, capacity; /* capacity 0: they are in `few` */
+    union {
+        uint32_t few[POSTING_FEW];
+        uint32_t *many;
+    };
+};
+
+struct field {
+    struct dictionary values; /* texts, with their ends */
+    struct dictionary sets;   /* value numbers, ascending; the first is the empty set, COLUMNS_SET_NONE */
+    struct posting *postings; /* by value */
+    size_t posting_capacity;
+    _Atomic(uint32_t *) set_columns[COLUMNS_SEGMENTS_MAX];  /* NULL: no row of the segment says anything */
+    _Atomic(double *) number_columns[COLUMNS_SEGMENTS_MAX]; /* NULL: no row of the segment has a number */
+};
+
+struct columns {
+    pthread_rwlock_t lock;   /* guards names, dictionaries and postings; their one writer reads them without it */
+    struct dictionary names; /* number: index of the field */
+    struct field fields[COLUMNS_FIELDS_MAX];
+    struct chunk *chunks; /* the rest belongs to the writer */
+    char *chunk_free;
+    size_t chunk_room;
+    uint32_t *gathered; /* values of the row that is being put */
+    size_t gathered_count, gathered_capacity;
+    atomic_size_t bytes;
+};
+
+/* the row that is being put */
+struct row {
+    struct columns *columns;
+    size_t segment, capacity, at;
+};
+
+enum { FIELD_CATEGORY, FIELD_PRICE, FIELD_AVAILABLE, FIELD_ATTRIBUTES /* from here on */ };
+
+static void count_bytes(struct columns *columns, size_t bytes)
+{
+    atomic_fetch_add_explicit(&columns->bytes, bytes, memory_order_relaxed);
+}
+
+/* A copy in the newest chunk, aligned for value numbers. NULL out of memory. */
+static void *keep(struct columns *columns, const void *bytes, size_t size_bytes)
+{
+    size_t needed = size_bytes == 0 ? sizeof(uint32_t) : (size_bytes + 3) / 4 * 4;
+    if (needed > columns->chunk_room) {
+        size_t chunk_bytes = needed > CHUNK_BYTES ? needed : CHUNK_BYTES;
+        struct chunk *chunk = malloc(sizeof *chunk + chunk_bytes);
+        if (chunk == NULL)
+            return NULL;
+        chunk->next = columns->chunks;
+        columns->chunks = chunk;
+        columns->chunk_free = chunk->bytes;
+        columns->chunk_room = chunk_bytes;
+        count_bytes(columns, sizeof *chunk + chunk_bytes);
+    }
+    void *kept = columns->chunk_free;
+    memcpy(kept, bytes, size_bytes);
+    columns->chunk_free += needed;
+    columns->chunk_room -= needed;
+    return kept;
+}
+
+/* ---- dictionaries */
+
+static uint32_t hash_of(const void *bytes, size_t size_bytes)
+{
+    return (uint32_t)XXH3_64bits(bytes, size_bytes);
+}
+
+static bool dictionary_find(const struct dictionary *dictionary, const void *bytes, size_t size_bytes, uint32_t *number)
+{
+    if (dictionary->slot_count == 0)
+        return false;
+    const uint32_t *slots = dictionary->slots;
+    uint32_t hash = hash_of(bytes, size_bytes);
+    size_t mask = dictionary->slot_count - 1;
+    for (size_t slot = hash & mask; slots[slot] != 0; slot = (slot + 1) & mask) {
+        const struct entry *entry = &dictionary->entries[slots[slot] - 1];
+        if (entry->hash == hash && entry->size_bytes == size_bytes && memcmp(entry->bytes, bytes, size_bytes) == 0) {
+            *number = slots[slot] - 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void fill_slot(uint32_t *slots, size_t slot_count, uint32_t hash, uint32_t number)
+{
+    size_t slot = hash & (slot_count - 1);
+    while (slots[slot] != 0)
+        slot = (slot + 1) & (slot_count - 1);
+    slots[slot] = number + 1;
+}
+
+static bool dictionary_grow(struct columns *columns, struct dictionary *dictionary)
+{
+    size_t slot_count = dictionary->slot_count == 0 ? SLOTS_MIN : dictionary->slot_count * 2;
+    struct entry *entries = reallocarray(dictionary->entries, slot_count / 2, sizeof *entries);
+    if (entries == NULL)
+        return false;
+    dictionary->entries = entries;
+    uint32_t *slots = calloc(slot_count, sizeof *slots);
+    if (slots == NULL)
+        return false;
+    for (uint32_t number = 0; number < dictionary->count; number++)
+        fill_slot(slots, slot_count, entries[number].hash, number);
+    count_bytes(columns, (slot_count - dictionary->slot_count) * (sizeof *slots + sizeof *entries / 2));
+    free(dictionary->slots);
+    dictionary->slots = slots;
+    dictionary->slot_count = slot_count;
+    return true;
+}
+
+/* The caller holds the lock for writing, and has not found the bytes. */
+static bool dictionary_add(struct columns *columns, struct dictionary *dictionary, const void *bytes, size_t size_bytes,
+                           uint32_t *number)
+{
+    if (dictionary->count >= dictionary->slot_count / 2 && !dictionary_grow(columns, dictionary))
+        return false;
+    const void *kept = keep(columns, bytes, size_bytes);
+    if (kept == NULL)
+        return false;
+    uint32_t hash = hash_of(bytes, size_bytes);
+    *number = dictionary->count++;
+    dictionary->entries[*number] = (struct entry){.bytes = kept, .size_bytes = (uint32_t)size_bytes, .hash = hash};
+    fill_slot(dictionary->slots, dictionary->slot_count, hash, *number);
+    return true;
+}
+
+static void dictionary_free(struct dictionary *dictionary)
+{
+    free(dictionary->entries);
+    free(dictionary->slots);
+}
+
+/* ---- postings; the caller holds the lock for writing */
+
+static const uint32_t *posting_sets(const struct posting *posting)
+{
+    return posting->capacity == 0 ? posting->few : posting->many;
+}
+
+/* Room for one more. */
+static bool posting_reserve(struct columns *columns, struct posting *posting)
+{
+    bool few = posting->capacity == 0;
+    if (posting->count < (few ? POSTING_FEW : posting->capacity))
+        return true;
+    uint32_t capacity = posting->count * 2;
+    uint32_t *many = reallocarray(few ? NULL : posting->many, capacity, sizeof *many);
+    if (many == NULL)
+        return false;
+    if (few)
+        memcpy(many, posting->few, sizeof posting->few);
+    count_bytes(columns, (capacity - posting->capacity) * sizeof *many);
+    posting->many = many;
+    posting->capacity = capacity;
+    return true;
+}
+
+static void posting_push(struct posting *posting, uint32_t set)
+{
+    if (posting->capacity == 0)
+        posting->few[posting->count++] = set;
+    else
+        posting->many[posting->count++] = set;
+}
+
+static bool reserve_postings(struct columns *columns, struct field *field)
+{
+    if (field->values.count < field->posting_capacity)
+        return true;
+    size_t capacity = field->posting_capacity == 0 ? SLOTS_MIN / 2 : field->posting_capacity * 2;
+    struct posting *postings = reallocarray(field->postings, capacity, sizeof *postings);
+    if (postings == NULL)
+        return false;
+    count_bytes(columns, (capacity - field->posting_capacity) * sizeof *postings);
+    field->postings = postings;
+    field->posting_capacity = capacity;
+    return true;
+}
+
+/* ---- numbers for fields, values and sets */
+
+/* `*field` NULL: there are too many already. False out of memory. */
+static bool find_field(struct columns *columns, const char *name, struct field **field)
+{
+    size_t size_bytes = strlen(name) + 1;
+    uint32_t number = 0;
+    *field = NULL;
+    if (dictionary_find(&columns->names, name, size_bytes, &number)) {
+        *field = &columns->fields[number];
+        return true;
+    }
+    if (columns->names.count == COLUMNS_FIELDS_MAX)
+        return true;
+    struct field *next = &columns->fields[columns->names.count];
+    pthread_rwlock_wrlock(&columns->lock);
+    /* the empty set is there when this was tried before and memory gave out in between */
+    bool ok = (next->sets.count > 0 || dictionary_add(columns, &next->sets, "", 0, &number)) &&
+              dictionary_add(columns, &columns->names, name, size_bytes, &number);
+    pthread_rwlock_unlock(&columns->lock);
+    if (ok)
+        *field = next;
+    return ok;
+}
+
+static bool find_value(struct columns *columns, struct field *field, const char *text, uint32_t *number)
+{
+    size_t size_bytes = strlen(text) + 1;
+    if (dictionary_find(&field->values, text, size_bytes, number))
+        return true;
+    pthread_rwlock_wrlock(&columns->lock);
+    bool ok = reserve_postings(columns, field) && dictionary_add(columns, &field->values, text, size_bytes, number);
+    if (ok)
+        field->postings[*number] = (struct posting){0};
+    pthread_rwlock_unlock(&columns->lock);
+    return ok;
+}
+
+/* All room first: a set that only some of its values know about would answer wrongly ever after. */
+static bool add_set(struct columns *columns, struct field *field, const uint32_t *values, size_t count, uint32_t *set)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!posting_reserve(columns, &field->postings[values[i]]))
+            return false;
+    if (!dictionary_add(columns, &field->sets, values, count * sizeof *values, set))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        posting_push(&field->postings[values[i]], *set);
+    return true;
+}
+
+/* `values` ascending, each once. */
+static bool find_set(struct columns *columns, struct field *field, const uint32_t *values, size_t count, uint32_t *set)
+{
+    if (dictionary_find(&field->sets, values, count * sizeof *values, set))
+        return true;
+    pthread_rwlock_wrlock(&columns->lock);
+    bool ok = add_set(columns, field, values, count, set);
+    pthread_rwlock_unlock(&columns->lock);
+    return ok;
+}
+
+/* ---- one row */
+
+/* The segment's column, made when its first row says something. Readers may come upon it at once: it is complete. */
+static uint32_t *set_column(const struct row *row, struct field *field)
+{
+    uint32_t *sets = atomic_load_explicit(&field->set_columns[row->segment], memory_order_relaxed);
+    if (sets != NULL)
+        return sets;
+    sets = calloc(row->capacity, sizeof *sets);
+    if (sets == NULL)
+        return NULL;
+    count_bytes(row->columns, row->capacity * sizeof *sets);
+    atomic_store_explicit(&field->set_columns[row->segment], sets, memory_order_release);
+    return sets;
+}
+
+static double *number_column(const struct row *row, struct field *field)
+{
+    double *numbers = atomic_load_explicit(&field->number_columns[row->segment], memory_order_relaxed);
+    if (numbers != NULL)
+        return numbers;
+    numbers = reallocarray(NULL, row->capacity, sizeof *numbers);
+    if (numbers == NULL)
+        return NULL;
+    for (size_t i = 0; i < row->capacity; i++)
+        numbers[i] = NAN;
+    count_bytes(row->columns, row->capacity * sizeof *numbers);
+    atomic_store_explicit(&field->number_columns[row->segment], numbers, memory_order_release);
+    return numbers;
+}
+
+/* A put that memory gave out on may have left something in the row, and another item comes in its place. */
+static void clear_row(const struct row *row)
+{
+    for (size_t i = 0; i < row->columns->names.count; i++) {
+        struct field *field = &row->columns->fields[i];
+        uint32_t *sets = atomic_load_explicit(&field->set_columns[row->segment], memory_order_relaxed);
+        double *numbers = atomic_load_explicit(&field->number_columns[row->segment], memory_order_relaxed);
+        if (sets != NULL)
+            sets[row->at] = COLUMNS_SET_NONE;
+        if (numbers != NULL)
+            numbers[row->at] = NAN;
+    }
+}
+
+static bool put_number(const struct row *row, struct field *field, double number)
+{
+    double *numbers = number_column(row, field);
+    if (numbers == NULL)
+        return false;
+    numbers[row->at] = number;
+    return true;
+}
+
+static bool gather(struct columns *columns, struct field *field, const char *text)
+{
+    if (columns->gathered_count == columns->gathered_capacity) {
+        size_t capacity = columns->gathered_capacity * 2 + 16;
+        uint32_t *gathered = reallocarray(columns->gathered, capacity, sizeof *gathered);
+        if (gathered == NULL)
+            return false;
+        count_bytes(columns, (capacity - columns->gathered_capacity) * sizeof *gathered);
+        columns->gathered = gathered;
+        columns->gathered_capacity = capacity;
+    }
+    return find_value(columns, field, text, &columns->gathered[columns->gathered_count++]);
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* The row gets the set of what was gathered. */
+static bool put_gathered(const struct row *row, struct field *field)
+{
+    uint32_t *values = row->columns->gathered, set = COLUMNS_SET_NONE;
+    size_t count = 0;
+    if (row->columns->gathered_count == 0)
+        return true;
+    if (row->columns->gathered_count > 1)
+        qsort(values, row->columns->gathered_count, sizeof *values, compare_numbers);
+    for (size_t i = 0; i < row->columns->gathered_count; i++)
+        if (count == 0 || values[count - 1] != values[i])
+            values[count++] = values[i];
+    if (!find_set(row->columns, field, values, count, &set))
+        return false;
+    uint32_t *sets = set_column(row, field);
+    if (sets == NULL)
+        return false;
+    sets[row->at] = set;
+    return true;
+}
+
+static bool put_text(const struct row *row, struct field *field, const char *text)
+{
+    row->columns->gathered_count = 0;
+    return gather(row->columns, field, text) && put_gathered(row, field);
+}
+
+static bool put_texts(const struct row *row, struct field *field, const json_t *list)
+{
+    row->columns->gathered_count = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        if (text != NULL && !gather(row->columns, field, text))
+            return false;
+    }
+    return put_gathered(row, field);
+}
+
+static bool put_attribute(const struct row *row, const char *name, const json_t *value)
+{
+    struct field *field;
+    char text[32];
+    if (json_is_object(value) || json_is_null(value))
+        return true;
+    if (!find_field(row->columns, name, &field))
+        return false;
+    if (field == NULL || field < &row->columns->fields[FIELD_ATTRIBUTES])
+        return true;
+    if (json_is_array(value))
+        return put_texts(row, field, value);
+    if (json_is_string(value))
+        return put_text(row, field, json_string_value(value));
+    if (json_is_boolean(value))
+        return put_text(row, field, json_is_true(value) ? "true" : "false");
+    snprintf(text, sizeof text, "%.15g", json_number_value(value));
+    return put_text(row, field, text) && put_number(row, field, json_number_value(value));
+}
+
+/* NULL where the text says nothing. Integers are read as reals: one that is too large must not silence the others. */
+static json_t *parse(const char *text, const char *nothing)
+{
+    if (text == NULL || strcmp(text, nothing) == 0)
+        return NULL;
+    return json_loads(text, JSON_DECODE_INT_AS_REAL, NULL);
+}
+
+static bool put_categories(const struct row *row, const char *text)
+{
+    json_t *list = parse(text, "[]");
+    bool ok = put_texts(row, &row->columns->fields[FIELD_CATEGORY], list); /* of what is no list, the size is 0 */
+    json_decref(list);
+    return ok;
+}
+
+static bool put_attributes(const struct row *row, const char *text)
+{
+    json_t *object = parse(text, "{}"), *value;
+    const char *name;
+    bool ok = true;
+    json_object_foreach(object, name, value)
+    {
+        ok = put_attribute(row, name, value);
+        if (!ok)
+            break;
+    }
+    json_decref(object);
+    return ok;
+}
+
+bool columns_put(struct columns *columns, size_t segment, size_t capacity, size_t at, const struct catalog_item *item)
+{
+    struct row row = {.columns = columns, .segment = segment, .capacity = capacity, .at = at};
+    clear_row(&row);
+    return put_text(&row, &columns->fields[FIELD_AVAILABLE], item->item.available ? "true" : "false") &&
+           (!item->item.has_price || put_number(&row, &columns->fields[FIELD_PRICE], item->item.price)) &&
+           put_categories(&row, item->item.categories_json) && put_attributes(&row, item->item.attributes_json);
+}
+
+/* ---- life */
+
+/* Readers come all the time: with the default kind the writer might never get its turn. */
+static bool lock_init(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t attributes;
+    if (pthread_rwlockattr_init(&attributes) != 0)
+        return false;
+    bool ok = pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP) == 0 &&
+              pthread_rwlock_init(lock, &attributes) == 0;
+    pthread_rwlockattr_destroy(&attributes);
+    return ok;
+}
+
+struct columns *columns_new(void)
+{
+    static const char *const always[FIELD_ATTRIBUTES] = {
+        [FIELD_CATEGORY] = "category", [FIELD_PRICE] = "price", [FIELD_AVAILABLE] = "available"};
+    struct columns *columns = calloc(1, sizeof *columns);
+    if (columns == NULL)
+        return NULL;
+    if (!lock_init(&columns->lock)) {
+        free(columns);
+        return NULL;
+    }
+    count_bytes(columns, sizeof *columns);
+    for (size_t i = 0; i < FIELD_ATTRIBUTES; i++) {
+        struct field *field;
+        if (!find_field(columns, always[i], &field)) {
+            columns_free(columns);
+            return NULL;
+        }
+    }
+    return columns;
+}
+
+static void field_close(struct field *field)
+{
+    for (uint32_t value = 0; value < field->values.count; value++)
+        if (field->postings[value].capacity > 0)
+            free(field->postings[value].many);
+    free(field->postings);
+    dictionary_free(&field->values);
+    dictionary_free(&field->sets);
+    for (size_t i = 0; i < COLUMNS_SEGMENTS_MAX; i++) {
+        free(atomic_load_explicit(&field->set_columns[i], memory_order_relaxed));
+        free(atomic_load_explicit(&field->number_columns[i], memory_order_relaxed));
+    }
+}
+
+void columns_free(struct columns *columns)
+{
+    if (columns == NULL)
+        return;
+    for (size_t i = 0; i < COLUMNS_FIELDS_MAX; i++) /* one that has no name yet may have a set */
+        field_close(&columns->fields[i]);
+    dictionary_free(&columns->names);
+    while (columns->chunks != NULL) {
+        struct chunk *chunk = columns->chunks;
+        columns->chunks = chunk->next;
+        free(chunk);
+    }
+    free(columns->gathered);
+    pthread_rwlock_destroy(&columns->lock);
+    free(columns);
+}
+
+/* ---- reading */
+
+int columns_find(struct columns *columns, const char *name, const char **nearest)
+{
+    const char *names[COLUMNS_FIELDS_MAX] = {NULL};
+    uint32_t number = 0;
+    pthread_rwlock_rdlock(&columns->lock);
+    bool found = dictionary_find(&columns->names, name, strlen(name) + 1, &number);
+    size_t count = found || nearest == NULL ? 0 : columns->names.count;
+    for (size_t i = 0; i < count; i++)
+        names[i] = columns->names.entries[i].bytes;
+    pthread_rwlock_unlock(&columns->lock);
+    if (nearest != NULL)
+        *nearest = suggest(name, names, count);
+    return found ? (int)number : -1;
+}
+
+const char *columns_name(struct columns *columns, int field)
+{
+    pthread_rwlock_rdlock(&columns->lock);
+    const char *name = columns->names.entries[field].bytes;
+    pthread_rwlock_unlock(&columns->lock);
+    return name;
+}
+
+size_t columns_set_count(struct columns *columns, int field)
+{
+    pthread_rwlock_rdlock(&columns->lock);
+    size_t count = columns->fields[field].sets.count;
+    pthread_rwlock_unlock(&columns->lock);
+    return count;
+}
+
+static void set_bits(const struct posting *posting, uint64_t *bits, size_t set_count)
+{
+    const uint32_t *sets = posting_sets(posting);
+    for (uint32_t i = 0; i < posting->count && sets[i] < set_count; i++) /* ascending: sets are numbered as they come */
+        bits[sets[i] / 64] |= (uint64_t)1 << (sets[i] % 64);
+}
+
+void columns_sets_with(struct columns *columns, int field, const char *const *values, size_t count, uint64_t *bits,
+                       size_t set_count)
+{
+    const struct field *of = &columns->fields[field];
+    pthread_rwlock_rdlock(&columns->lock);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t value = 0;
+        if (dictionary_find(&of->values, values[i], strlen(values[i]) + 1, &value))
+            set_bits(&of->postings[value], bits, set_count);
+    }
+    pthread_rwlock_unlock(&columns->lock);
+}
+
+const uint32_t *columns_sets(const struct columns *columns, int field, size_t segment)
+{
+    return atomic_load_explicit(&columns->fields[field].set_columns[segment], memory_order_acquire);
+}
+
+const double *columns_numbers(const struct columns *columns, int field, size_t segment)
+{
+    return atomic_load_explicit(&columns->fields[field].number_columns[segment], memory_order_acquire);
+}
+
+const uint32_t *columns_set_values(struct columns *columns, int field, uint32_t set, size_t *count)
+{
+    const struct dictionary *sets = &columns->fields[field].sets;
+    struct entry entry = {.bytes = NULL};
+    pthread_rwlock_rdlock(&columns->lock);
+    if (set < sets->count)
+        entry = sets->entries[set];
+    pthread_rwlock_unlock(&columns->lock);
+    *count = entry.size_bytes / sizeof(uint32_t);
+    return entry.bytes;
+}
+
+size_t columns_value_count(struct columns *columns, int field)
+{
+    pthread_rwlock_rdlock(&columns->lock);
+    size_t count = columns->fields[field].values.count;
+    pthread_rwlock_unlock(&columns->lock);
+    return count;
+}
+
+const char *columns_value(struct columns *columns, int field, uint32_t value)
+{
+    const struct dictionary *values = &columns->fields[field].values;
+    pthread_rwlock_rdlock(&columns->lock);
+    const char *text = value < values->count ? values->entries[value].bytes : NULL;
+    pthread_rwlock_unlock(&columns->lock);
+    return text;
+}
+
+size_t columns_bytes(struct columns *columns)
+{
+    return atomic_load_explicit(&columns->bytes, memory_order_relaxed);
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/engine_rerank.h"
+
+#include "models/matrix.h"
+#include "models/rerank.h"
+#include "models/topk.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POOL_FACTOR 10
+#define POOL_LEAST  200
+#define CATEGORY    "category"
+
+/* A pool on its way into models/rerank.h; all memory is the worker's arena. */
+struct gathering {
+    const struct scoring *scoring;
+    struct arena *arena;
+    struct ranked *items; /* (count): the pool and behind it promoted ones */
+    size_t count, considered;
+    size_t dimension;
+    float *feature; /* (considered, dimension) */
+    struct rerank_pool pool;
+    struct cap cap[RULES_CAPS_MAX];
+    struct rerank_promotion promotion[RULES_PROMOTIONS_MAX];
+};
+
+static bool out_of_memory(struct status *st)
+{
+    return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "the request needs more memory than one may take");
+}
+
+size_t engine_rerank_pool(const struct rules *rules, size_t n)
+{
+    size_t pool = rules->pool > 0 ? rules->pool : POOL_FACTOR * n;
+    if (rules->pool == 0 && pool < POOL_LEAST)
+        pool = POOL_LEAST;
+    return pool > n ? pool : n;
+}
+
+/* ---- promoted rows */
+
+static bool is_set(const uint64_t *bits, size_t row)
+{
+    return bits[row / 64] >> (row % 64) & 1;
+}
+
+/* the best `most` rows of a promotion that are not in the pool yet; one that nothing is known of comes last, with a score of 0 */
+static bool add_promoted(struct gathering *g, const uint64_t *promoted, const float *score, size_t most,
+                         uint64_t *pooled)
+{
+    const struct snapshot_view *view = g->scoring->view;
+    float *masked = arena_floats(g->arena, view->row_count + 1);
+    uint32_t *best = arena_alloc(g->arena, (most + 1) * sizeof *best);
+    if (masked == NULL || best == NULL)
+        return false;
+    for (size_t row = 0; row < view->row_count; row++) {
+        bool open = is_set(promoted, row) && !is_set(pooled, row);
+        masked[row] = !open ? -INFINITY : score[row] == -INFINITY ? -FLT_MAX : score[row];
+    }
+    size_t found = topk_select(best, masked, NULL, view->row_count, most);
+    for (size_t i = 0; i < found; i++) {
+        bool unknown = score[best[i]] == -INFINITY;
+        const struct snapshot_segment *segment = snapshot_segment_of(view, best[i]);
+        pooled[best[i] / 64] |= (uint64_t)1 << (best[i] % 64);
+        g->items[g->count++] = (struct ranked){.score = unknown ? 0 : score[best[i]],
+                                               .name = segment->items[best[i] - segment->first]->item.name,
+                                               .row = best[i],
+                                               .newest = unknown,
+                                               .promotion = -1};
+    }
+    return true;
+}
+
+/* the pool, and for each promotion enough of its best, caps reckoned with */
+static bool gather_items(struct gathering *g, const struct ranking *pool, const float *score, size_t n)
+{
+    const struct rules *rules = g->scoring->rules;
+    size_t words = g->scoring->view->row_count / 64 + 1;
+    size_t extra = rules->cap_count > 0 ? POOL_FACTOR * n + POOL_LEAST : n;
+    g->items = arena_alloc(g->arena, (pool->count + rules->promotion_count * extra + 1) * sizeof *g->items);
+    uint64_t *pooled = arena_alloc(g->arena, words * sizeof *pooled);
+    if (g->items == NULL || pooled == NULL)
+        return false;
+    memcpy(g->items, pool->items, pool->count * sizeof *g->items);
+    g->count = pool->count;
+    memset(pooled, 0, words * sizeof *pooled);
+    for (size_t i = 0; i < pool->count; i++)
+        pooled[pool->items[i].row / 64] |= (uint64_t)1 << (pool->items[i].row % 64);
+    for (size_t p = 0; p < rules->promotion_count; p++)
+        if (!add_promoted(g, g->scoring->promoted[p], score, extra, pooled))
+            return false;
+    for (size_t p = 0; p < rules->promotion_count; p++) {
+        bool *promoted = arena_alloc(g->arena, g->count + 1);
+        if (promoted == NULL)
+            return false;
+        for (size_t i = 0; i < g->count; i++)
+            promoted[i] = is_set(g->scoring->promoted[p], g->items[i].row);
+        g->promotion[p] = (struct rerank_promotion){rules->promotions[p].share, promoted};
+    }
+    return true;
+}
+
+/* ---- features */
+
+static bool is_content(const struct view *view)
+{
+    return strcmp(view->modality, "id") != 0;
+}
+
+/* one row of all modalities side by side, each of length 1 / √modalities, so that the product of two rows is the mean cosine; a missing one stays zero */
+static void feature_row(const struct architecture *a, const struct encoder_rows *rows, size_t row, int modalities,
+                        float *out)
+{
+    for (int v = 0; v < a->view_count; v++) {
+        if (!is_content(&a->views[v]))
+            continue;
+        size_t components = (size_t)a->views[v].components;
+        const float *from = rows->view[v] + row * components;
+        float norm = sqrtf(matrix_dot(from, from, components) * (float)modalities);
+        for (size_t i = 0; i < components; i++)
+            out[i] = norm > 0 ? from[i] / norm : 0;
+        out += components;
+    }
+}
+
+static int count_modalities(const struct architecture *a, size_t *dimension)
+{
+    int modalities = 0;
+    *dimension = 0;
+    for (int v = 0; v < a->view_count; v++)
+        if (is_content(&a->views[v])) {
+            modalities++;
+            *dimension += (size_t)a->views[v].components;
+        }
+    return modalities;
+}
+
+static bool gather_features(struct gathering *g)
+{
+    const struct architecture *a = &g->scoring->user.model->architecture;
+    int modalities = count_modalities(a, &g->dimension);
+    g->feature = arena_floats(g->arena, g->considered * g->dimension + 1);
+    for (size_t i = 0; g->feature != NULL && i < g->considered; i++) {
+        const struct snapshot_segment *segment = snapshot_segment_of(g->scoring->view, g->items[i].row);
+        feature_row(a, &segment->rows, g->items[i].row - segment->first, modalities, g->feature + i * g->dimension);
+    }
+    return g->feature != NULL;
+}
+
+/* far (considered): 1 - the greatest cosine with what the user met and did not dislike */
+static bool find_far(struct gathering *g, float *far)
+{
+    const struct scoring *scoring = g->scoring;
+    const struct architecture *a = &scoring->user.model->architecture;
+    size_t dimension, count = 0;
+    int modalities = count_modalities(a, &dimension);
+    float *met = arena_floats(g->arena, scoring->event_count * dimension + 1);
+    if (met == NULL)
+        return false;
+    for (size_t i = 0; i < scoring->event_count; i++) {
+        const struct recommender_event *event = &scoring->events[i];
+        if (event->rows != NULL && recommender_value(scoring->user.model, event) > 0)
+            feature_row(a, event->rows, event->row, modalities, met + count++ * dimension);
+    }
+    float *cosine = arena_floats(g->arena, count + 1);
+    if (cosine == NULL)
+        return false;
+    for (size_t i = 0; i < g->considered; i++) {
+        float greatest = 0;
+        if (count > 0 && dimension > 0)
+            matrix_vector(cosine, met, g->feature + i * dimension, count, dimension, 1, false);
+        for (size_t l = 0; dimension > 0 && l < count; l++)
+            greatest = fmaxf(greatest, cosine[l]);
+        far[i] = 1 - fminf(greatest, 1);
+    }
+    return true;
+}
+
+/* ---- relevance */
+
+static float known_to(const struct gathering *g, size_t i)
+{
+    const struct snapshot_segment *segment = snapshot_segment_of(g->scoring->view, g->items[i].row);
+    uint32_t item_id = segment->item_ids[g->items[i].row - segment->first];
+    return log1pf((float)counts_popularity(g->scoring->context.counts, item_id));
+}
+
+static bool set_relevance(struct gathering *g)
+{
+    const struct rules *rules = g->scoring->rules;
+    float *relevance = arena_floats(g->arena, g->count + 1), *far = arena_floats(g->arena, g->considered + 1);
+    if (relevance == NULL || far == NULL || (rules->serendipity > 0 && !find_far(g, far)))
+        return false;
+    float best = g->count > 0 ? g->items[0].score : 0, worst = best, greatest = 0;
+    for (size_t i = 0; i < g->considered; i++) {
+        worst = fminf(worst, g->items[i].score);
+        greatest = fmaxf(greatest, known_to(g, i));
+    }
+    for (size_t i = 0; i < g->count; i++)
+        relevance[i] = best > worst ? fmaxf((g->items[i].score - worst) / (best - worst), 0) : 1;
+    for (size_t i = 0; i < g->considered; i++) {
+        float known = greatest > 0 ? known_to(g, i) / greatest : 0;
+        relevance[i] = (1 - rules->novelty) * relevance[i] + rules->novelty * (1 - known);
+        if (rules->serendipity > 0)
+            relevance[i] *= 1 - rules->serendipity + rules->serendipity * far[i];
+    }
+    g->pool.relevance = relevance;
+    return true;
+}
+
+/* ---- values of attributes */
+
+/* Values of rows as numbers from 0 without gaps. */
+struct value_map {
+    uint32_t *start; /* (rows + 1) */
+    uint32_t *key;
+    size_t key_count;
+};
+
+static const uint32_t *values_of(const struct scoring *scoring, int field, uint32_t row, size_t *count)
+{
+    struct columns *columns = scoring->view->snapshot->columns;
+    const struct snapshot_segment *segment = snapshot_segment_of(scoring->view, row);
+    const uint32_t *sets = columns_sets(columns, field, snapshot_segment_index(scoring->view, row));
+    uint32_t set = sets == NULL ? COLUMNS_SET_NONE : sets[row - segment->first];
+    *count = 0;
+    return set == COLUMNS_SET_NONE ? NULL : columns_set_values(columns, field, set, count);
+}
+
+static int compare_numbers(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    return (a > b) - (a < b);
+}
+
+static bool map_values(const struct scoring *scoring, int field, const uint32_t *rows, size_t count,
+                       struct value_map *map)
+{
+    struct arena *arena = &scoring->worker->arena;
+    size_t total = 0, values;
+    map->start = arena_alloc(arena, (count + 1) * sizeof *map->start);
+    if (map->start == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        map->start[i] = (uint32_t)total;
+        values_of(scoring, field, rows[i], &values);
+        total += values;
+    }
+    map->start[count] = (uint32_t)total;
+    map->key = arena_alloc(arena, (total + 1) * sizeof *map->key);
+    uint32_t *known = arena_alloc(arena, (total + 1) * sizeof *known);
+    if (map->key == NULL || known == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t *value = values_of(scoring, field, rows[i], &values);
+        if (values > 0)
+            memcpy(map->key + map->start[i], value, values * sizeof *value);
+    }
+    memcpy(known, map->key, total * sizeof *known);
+    qsort(known, total, sizeof *known, compare_numbers);
+    map->key_count = 0;
+    for (size_t i = 0; i < total; i++)
+        if (i == 0 || known[i] != known[i - 1])
+            known[map->key_count++] = known[i];
+    for (size_t i = 0; i < total; i++) {
+        const uint32_t *found = bsearch(&map->key[i], known, map->key_count, sizeof *known, compare_numbers);
+        map->key[i] = (uint32_t)(found - known);
+    }
+    return true;
+}
+
+/* rows of the first `count` candidates, with room for `more` */
+static uint32_t *candidate_rows(const struct gathering *g, size_t count, size_t more)
+{
+    uint32_t *rows = arena_alloc(g->arena, (count + more + 1) * sizeof *rows);
+    for (size_t i = 0; rows != NULL && i < count; i++)
+        rows[i] = g->items[i].row;
+    return rows;
+}
+
+static bool set_caps(struct gathering *g, struct status *st)
+{
+    const struct rules *rules = g->scoring->rules;
+    uint32_t *rows = candidate_rows(g, g->count, 0);
+    if (rows == NULL)
+        return out_of_memory(st);
+    for (size_t c = 0; c < rules->cap_count; c++) {
+        const struct rule_cap *rule = &rules->caps[c];
+        const char *nearest;
+        struct value_map map;
+        int field = columns_find(g->scoring->view->snapshot->columns, rule->by, &nearest);
+        if (field < 0)
+            return status_fail_field(
+                st, STATUS_INVALID_ARGUMENT, "UNKNOWN_FIELD", "caps", "no item has an attribute '%s'%s%s%s", rule->by,
+                nearest == NULL ? "" : ", did you mean '", nearest == NULL ? "" : nearest, nearest == NULL ? "" : "'?");
+        if (!map_values(g->scoring, field, rows, g->count, &map))
+            return out_of_memory(st);
+        g->cap[c] = (struct cap){rule->most, rule->window, map.start, map.key, map.key_count};
+    }
+    g->pool.cap = g->cap;
+    g->pool.cap_count = rules->cap_count;
+    return true;
+}
+
+/* the user's mix of categories: events that are not disliked share one unit each among theirs */
+static bool set_taste(struct gathering *g)
+{
+    const struct scoring *scoring = g->scoring;
+    int field = columns_find(scoring->view->snapshot->columns, CATEGORY, NULL);
+    uint32_t *rows = candidate_rows(g, g->considered, scoring->event_count);
+    struct value_map map;
+    size_t count = g->considered;
+    if (rows == NULL)
+        return false;
+    for (size_t i = 0; i < scoring->event_count; i++) {
+        uint32_t row = snapshot_find(scoring->view, scoring->events[i].item_id);
+        if (row != SNAPSHOT_ROW_NONE && recommender_value(scoring->user.model, &scoring->events[i]) > 0)
+            rows[count++] = row;
+    }
+    if (field < 0)
+        return true;
+    if (!map_values(scoring, field, rows, count, &map))
+        return false;
+    float *taste = arena_floats(g->arena, map.key_count + 1), sum = 0;
+    if (taste == NULL)
+        return false;
+    memset(taste, 0, (map.key_count + 1) * sizeof *taste);
+    for (size_t i = g->considered; i < count; i++)
+        for (uint32_t k = map.start[i]; k < map.start[i + 1]; k++)
+            taste[map.key[k]] += 1 / (float)(map.start[i + 1] - map.start[i]);
+    for (size_t k = 0; k < map.key_count; k++)
+        sum += taste[k];
+    for (size_t k = 0; k < map.key_count && sum > 0; k++)
+        taste[k] /= sum;
+    g->pool.calibration = sum > 0 ? scoring->rules->calibration : 0; /* no history with categories, no mix */
+    g->pool.category_count = map.key_count;
+    g->pool.category_start = map.start;
+    g->pool.category = map.key;
+    g->pool.taste = taste;
+    return true;
+}
+
+/* ---- the whole */
+
+static bool gather(struct gathering *g, const struct ranking *pool, const float *score, size_t n, struct status *st)
+{
+    const struct rules *rules = g->scoring->rules;
+    if (!gather_items(g, pool, score, n))
+        return out_of_memory(st);
+    if (((rules->diversity > 0 || rules->serendipity > 0) && !gather_features(g)) || !set_relevance(g) ||
+        (rules->calibration > 0 && !set_taste(g)))
+        return out_of_memory(st);
+    g->pool.count = g->count;
+    g->pool.considered = g->considered;
+    g->pool.diversity = rules->diversity;
+    g->pool.method = rules->rerank == RULE_MMR ? RERANK_MMR : RERANK_DPP;
+    g->pool.dimension = g->dimension;
+    g->pool.feature = g->feature;
+    g->pool.promotion = g->promotion;
+    g->pool.promotion_count = rules->promotion_count;
+    return rules->cap_count == 0 || set_caps(g, st);
+}
+
+bool engine_rerank(const struct scoring *scoring, const float *score, const struct ranking *pool, size_t considered,
+                   size_t n, struct ranking *list, struct status *st)
+{
+    struct arena *arena = &scoring->worker->arena;
+    struct rerank_result result;
+    struct gathering *g = arena_alloc(arena, sizeof *g);
+    if (g == NULL)
+        return out_of_memory(st);
+    *g = (struct gathering){.scoring = scoring, .arena = arena};
+    g->considered = considered < pool->count ? considered : pool->count;
+    if (!gather(g, pool, score, n, st))
+        return false;
+    struct ranked *items = arena_alloc(arena, (n + 1) * sizeof *items);
+    if (items == NULL || !rerank(&g->pool, n, &result, arena))
+        return out_of_memory(st);
+    *list = (struct ranking){
+        .items = items, .count = result.count, .broken_cap = result.broken == SIZE_MAX ? -1 : (int)result.broken};
+    for (size_t i = 0; i < result.count; i++) {
+        size_t from = result.place[i].candidate;
+        items[i] = g->items[from];
+        items[i].promotion = result.place[i].promotion;
+        items[i].moved = (int32_t)from - (int32_t)i;
+        list->newest_count += items[i].newest;
+    }
+    return true;
+}

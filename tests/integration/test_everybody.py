@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everybody gets a list: sessions, current items, examples, tops, complements, pages, batches, scenarios, deadlines."""
+import os
+import shutil
+import signal
+import tempfile
+import unittest
+
+import shop
+from daemon import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, Daemon, RpcError, SharedDaemon, until
+from shop import item_name, names
+
+ITEMS = 300
+SCENARIOS = """
+home:            # what the start page shows
+  n: 5
+  diversity: 0.2
+  exclude_seen: false
+  filter: {must: [{field: category, any: [even]}]}
+  caps:
+    - {by: category, most: 3}
+cheap:
+  price_ceiling: 1.5
+  fields: [title]
+"""
+
+
+def sources(reply):
+    return {item["source"] for item in reply["items"]}
+
+
+class Everybody(SharedDaemon):
+    @classmethod
+    def fill(cls, client):
+        client.call("item.put", items=[{"item": item_name(i), "title": "Item %d" % i, "price": 10 + i % 7,
+                                        "categories": ["odd" if i % 2 else "even"]} for i in range(ITEMS)])
+        shop.put_features(client, ITEMS)
+        shop.put_features(client, ITEMS, "image", shop.IMAGE, tastes=lambda i: int(i >= ITEMS // 2))
+        shop.wait_for_model(client)
+        for n in range(20):  # 10 and then 11, or 11 and 12 together; 30 once each
+            shop.put_events(client, "crowd%d" % n, [10, 11, 12, 100 + n])
+        seq = client.call("status")["seq"]
+        until(lambda: int(client.call("status")["counts"]) >= int(seq) - 3, "counts of these events")
+
+    def refused(self, code, method, **params):
+        with self.assertRaises(RpcError) as caught:
+            self.client.call(method, **params)
+        self.assertEqual(caught.exception.code, code, caught.exception)
+        return caught.exception
+
+    # ---- sessions
+
+    def session(self, *items, **more):
+        return [{"item": item_name(i), **more} for i in items]
+
+    def test_a_session_counts_like_the_log(self):
+        shop.put_events(self.client, "logged", [0, 2, 4], ts=1760000000000)
+        logged = self.client.call("recommend", user="logged", n=20)
+        events = [{"item": item_name(i), "ts": 1760000000000 + k} for k, i in enumerate((0, 2, 4))]
+        same = self.client.call("recommend", events=events, n=20, now=logged["now_ms"], counts=logged["counts"])
+        self.assertEqual(names(logged), names(same))
+        self.assertEqual(same["degraded"], [])
+
+    def test_nothing_is_stored(self):
+        before = self.client.call("status")
+        self.client.call("recommend", user="passer-by", events=self.session(1, 2, 3))
+        after = self.client.call("status")
+        self.assertEqual((before["events"], before["users"]), (after["events"], after["users"]))
+
+    def test_session_on_top_of_the_log(self):
+        shop.put_events(self.client, "both", [0])
+        reply = self.client.call("recommend", user="both", events=self.session(2), n=ITEMS)
+        self.assertFalse({item_name(0), item_name(2)} & set(names(reply)))
+
+    def test_behaviours_of_a_session(self):
+        error = self.refused(INVALID_ARGUMENT, "recommend", events=self.session(1, behaviour="glance"))
+        self.assertEqual(error.reason, "UNKNOWN_BEHAVIOUR")
+        error = self.refused(INVALID_ARGUMENT, "recommend", events=[{"item": "x", "user": "u"}])
+        self.assertEqual(error.field, "events[0].user")
+        self.assertEqual(self.client.call("recommend", events=[{"item": "nowhere"}])["unknown"], ["nowhere"])
+
+    def test_dislikes_of_a_session(self):
+        likes = self.client.call("recommend", events=self.session(0, 2), n=20)
+        dislikes = self.client.call("recommend", events=self.session(0, 2, behaviour="dislike"), n=20)
+        even = lambda reply: sum(int(i[1:]) % 2 == 0 for i in names(reply))
+        self.assertGreater(even(likes), 15)
+        self.assertLess(even(dislikes), 8)
+
+    def test_current_item(self):
+        reply = self.client.call("recommend", current=[item_name(10)], n=5)
+        self.assertIn(names(reply)[0], (item_name(11), item_name(12)))
+        self.assertNotIn(item_name(10), names(reply))
+        by_alias = self.client.call("recommend", item=item_name(10), n=5, now=reply["now_ms"], counts=reply["counts"])
+        self.assertEqual(names(reply), names(by_alias))
+
+    def test_nobody(self):
+        reply = self.client.call("recommend", n=5)
+        self.assertEqual(len(names(reply)), 5)
+        self.assertEqual(reply["degraded"], ["no_history"])
+        self.assertTrue(sources(reply) <= {"trending", "popular", "newest"})
+
+    # ---- by example
+
+    def test_like_in_one_way(self):
+        text = self.client.call("similar", like=[{"item": item_name(0), "modalities": ["text"]}], n=20)
+        image = self.client.call("similar", like=[{"item": item_name(0), "modalities": ["image"]}], n=20)
+        self.assertTrue(all(int(i[1:]) % 2 == 0 for i in names(text)))
+        self.assertTrue(all(int(i[1:]) < ITEMS // 2 for i in names(image)))
+        self.assertNotIn(item_name(0), names(text))
+
+    def test_looks_like_a_is_about_b(self):
+        mixed = self.client.call("similar", n=20, like=[{"item": item_name(0), "modalities": ["image"]},
+                                                        {"item": item_name(ITEMS - 1), "modalities": ["text"]}])
+        for name in names(mixed):
+            self.assertTrue(int(name[1:]) < ITEMS // 2 and int(name[1:]) % 2 == 1, name)
+
+    def test_unlike(self):
+        reply = self.client.call("similar", n=20, like=[{"item": item_name(0), "modalities": ["image"]}],
+                                 unlike=[{"item": item_name(2), "modalities": ["text"]}])
+        self.assertLess(sum(int(i[1:]) % 2 == 0 for i in names(reply)), 3)
+        self.assertTrue(all(int(i[1:]) < ITEMS // 2 for i in names(reply)))
+
+    def test_a_vector(self):
+        vector = shop.vector("somewhere", 1, shop.TEXT)
+        reply = self.client.call("similar", like=[{"values": vector, "modalities": ["text"]}], n=20)
+        self.assertTrue(all(int(i[1:]) % 2 == 1 for i in names(reply)))
+
+    def test_bad_examples(self):
+        for field, like in (("like[0]", {}), ("like[0]", {"item": "a", "values": [1.0]}), ("like[0]", {"values": [1.0]}),
+                            ("like[0]", {"item": "a", "weight": 0}), ("like", {"item": item_name(1), "modalities": ["smell"]}),
+                            ("like", {"values": [1.0], "modalities": ["text"]}),
+                            ("like", {"values": [0.0] * shop.TEXT, "modalities": ["text"]})):
+            self.assertEqual(self.refused(INVALID_ARGUMENT, "similar", like=[like]).field, field, like)
+        self.assertEqual(self.refused(INVALID_ARGUMENT, "similar").field, "items")
+
+    # ---- for everybody, for a cart
+
+    def test_top(self):
+        popular = self.client.call("top", by="popular", n=4)
+        self.assertEqual(sorted(names(popular)[:3]), [item_name(i) for i in (10, 11, 12)])
+        self.assertEqual(sources(popular), {"popular"})
+        self.assertEqual(popular["items"][0]["score"], popular["items"][0]["parts"]["popularity"])
+        self.assertEqual(sorted(names(self.client.call("top", by="trending", n=3))), [item_name(i) for i in (10, 11, 12)])
+        newest = self.client.call("top", by="newest", n=3, filter={"must": [{"field": "category", "any": ["odd"]}]})
+        self.assertEqual(names(newest), [item_name(ITEMS - 1 - 2 * k) for k in range(3)])
+        self.assertEqual(self.refused(INVALID_ARGUMENT, "top", by="best").field, "by")
+
+    def test_newest_goes_by_its_date(self):
+        self.client.call("item.put", items=[{"item": item_name(50), "created": "2026-03-01"},
+                                            {"item": item_name(51), "created": "2026-02-01"}])
+        self.assertEqual(names(self.client.call("top", by="newest", n=2)), [item_name(50), item_name(51)])
+        self.client.call("item.put", items=[{"item": item_name(i), "created": "never"} for i in (50, 51)])
+
+    def test_complement(self):
+        reply = self.client.call("complement", items=[item_name(10), item_name(11)], n=5)
+        self.assertEqual(names(reply)[0], item_name(12))
+        self.assertFalse({item_name(10), item_name(11)} & set(names(reply)))
+        self.assertEqual(len(names(reply)), 5)
+
+    # ---- pages and batches
+
+    def test_next_pages_repeat_nothing(self):
+        seq = shop.put_events(self.client, "reader", [0, 2])["seq"]
+        until(lambda: int(self.client.call("status")["counts"]) >= int(seq), "counts that stay")
+        whole = names(self.client.call("recommend", user="reader", n=60))
+        reply = self.client.call("recommend", user="reader", n=20)
+        pages = names(reply)
+        for _ in range(2):
+            reply = self.client.call("next", recomm_id=reply["recomm_id"])
+            pages += names(reply)
+        self.assertEqual(len(set(pages)), 60)
+        self.assertEqual(pages, whole)
+        self.assertEqual(len(names(self.client.call("next", recomm_id=reply["recomm_id"], n=3))), 3)
+
+    def test_next_keeps_the_rules(self):
+        rule = {"must": [{"field": "category", "any": ["odd"]}]}
+        reply = self.client.call("top", by="newest", n=100, filter=rule)
+        reply = self.client.call("next", recomm_id=reply["recomm_id"])
+        self.assertEqual(len(names(reply)), 50)
+        self.assertTrue(all(int(i[1:]) % 2 for i in names(reply)))
+
+    def test_a_list_that_is_gone(self):
+        error = self.refused(FAILED_PRECONDITION, "next", recomm_id="0" * 32)
+        self.assertEqual((error.reason, error.field), ("RECOMM_GONE", "recomm_id"))
+
+    def test_batch(self):
+        requests = [{"user": "reader1", "n": 10, "events": self.session(0)}, {"n": 10}, {"n": 10}]
+        lists = self.client.call("batch", requests=requests)["lists"]
+        self.assertEqual([len(names(reply)) for reply in lists], [10, 10, 10])
+        self.assertEqual(names(lists[1]), names(lists[2]))
+        distinct = self.client.call("batch", requests=requests, distinct=True)["lists"]
+        everything = [i for reply in distinct for i in names(reply)]
+        self.assertEqual(len(set(everything)), 30)
+        pb = self.pb.call("batch", requests=requests, distinct=True)["lists"]
+        self.assertEqual([i for reply in pb for i in names(reply)], everything)
+
+    def test_batch_names_the_request(self):
+        error = self.refused(INVALID_ARGUMENT, "batch", requests=[{"n": 1}, {"n": 0}])
+        self.assertEqual(error.field, "requests[1].n")
+        self.assertEqual(self.refused(INVALID_ARGUMENT, "batch", requests=[]).field, "requests")
+        self.assertEqual(self.refused(INVALID_ARGUMENT, "batch", requests=[{}] * 65).field, "requests")
+
+    # ---- deadlines
+
+    def test_a_deadline_that_cannot_be_met(self):
+        shop.put_events(self.client, "hurried", range(60))
+        for _ in range(3):
+            self.assertEqual(self.client.call("recommend", user="hurried", n=10)["degraded"], [])
+        reply = self.client.call("recommend", user="hurried", n=10, deadline_ms=0.001)
+        self.assertEqual(len(names(reply)), 10)
+        self.assertEqual(reply["degraded"], ["unscored"])
+        self.assertTrue(sources(reply) <= {"trending", "popular", "newest"})
+        self.assertEqual(self.client.call("recommend", user="hurried", n=10, deadline_ms=10000)["degraded"], [])
+
+    def test_deadlines_between(self):
+        """From none to plenty, every list is whole, and what is flagged is what a shorter one flags or less."""
+        shop.put_events(self.client, "patient", range(100, 200))
+        rank = {"unscored": 3, "candidates": 2, "history": 1}
+        flags = set()
+        for deadline_ms in [.01 * 1.3 ** k for k in range(40)]:
+            reply = self.client.call("recommend", user="patient", n=10, deadline_ms=deadline_ms)
+            self.assertEqual(len(names(reply)), 10)
+            flags |= {flag.split(":")[0] for flag in reply["degraded"]}
+        self.assertTrue(flags <= set(rank), flags)
+        self.assertIn("history", flags)
+
+    def test_bad_deadlines(self):
+        for bad in (0, -1, 1e9):
+            self.assertEqual(self.refused(INVALID_ARGUMENT, "recommend", user="u", deadline_ms=bad).field, "deadline_ms")
+
+
+class Scenarios(SharedDaemon):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.mkdtemp(prefix="recsysd-")
+        cls.addClassCleanup(shutil.rmtree, cls.directory, ignore_errors=True)
+        cls.path = os.path.join(cls.directory, "scenarios.yaml")
+        cls.write(SCENARIOS)
+        cls.settings = {"server.scenarios": cls.path}
+        super().setUpClass()
+
+    @classmethod
+    def write(cls, text):
+        with open(cls.path, "w", encoding="utf-8") as out:
+            out.write(text)
+
+    @classmethod
+    def fill(cls, client):
+        client.call("item.put", items=[{"item": item_name(i), "title": "Item %d" % i, "price": 10 + i % 7,
+                                        "categories": ["odd" if i % 2 else "even"]} for i in range(40)])
+
+    def setUp(self):
+        self.write(SCENARIOS)
+        self.client.call("scenario.reload")
+
+    def test_a_request_names_a_scenario(self):
+        reply = self.client.call("recommend", user="u", scenario="home")
+        self.assertEqual(len(names(reply)), 3)  # the cap, n is 5
+        self.assertTrue(all(int(i[1:]) % 2 == 0 for i in names(reply)))
+        self.assertEqual(len(names(self.client.call("recommend", user="u", scenario="home", n=2))), 2)
+        mine = self.client.call("recommend", user="u", scenario="home", filter={"must": [{"field": "category", "any": ["odd"]}]})
+        self.assertTrue(all(int(i[1:]) % 2 == 1 for i in names(mine)))
+        self.assertIn("values", self.client.call("top", by="newest", scenario="cheap")["items"][0])
+
+    def test_list(self):
+        listed = self.client.call("scenario.list")["scenarios"]
+        self.assertEqual([s["name"] for s in listed], ["home", "cheap"])
+        table = self.server.ctl("scenario", "list")
+        self.assertEqual(table.returncode, 0, table.stderr)
+        self.assertIn("price_ceiling", table.stdout)
+
+    def test_unknown(self):
+        with self.assertRaises(RpcError) as caught:
+            self.client.call("recommend", user="u", scenario="hom")
+        self.assertEqual(caught.exception.reason, "UNKNOWN_SCENARIO")
+        self.assertIn("did you mean 'home'", str(caught.exception))
+
+    def test_reload(self):
+        self.write("home:\n  n: 7\n")
+        self.assertEqual(self.client.call("scenario.reload")["scenarios"], 1)
+        self.assertEqual(len(names(self.client.call("recommend", user="u", scenario="home"))), 7)
+
+    def test_reload_by_signal(self):
+        self.write("home:\n  n: 9\n")
+        self.server.process.send_signal(signal.SIGHUP)
+        until(lambda: len(names(self.client.call("recommend", user="u", scenario="home"))) == 9, "the new scenario")
+
+    def test_a_faulty_file_changes_nothing(self):
+        for text, told in (("home: {n: [", "did not find expected"), ("home: {diversty: 1}", "diversty"),
+                           ("home: {diversity: 2}", "diversity"), ("home: {user: u}", "user"), ("home: {n: }", "no value"),
+                           ("home: 3", "fields are missing"), ("- home", "expected"), ("home: {n: 1}\nhome: {n: 2}", "before"),
+                           ("home: {filter: {must: [{field: price}]}}", "price"), ("home: {n: 1, n: 2}", "before")):
+            self.write(text)
+            with self.assertRaises(RpcError) as caught:
+                self.client.call("scenario.reload")
+            self.assertEqual(caught.exception.code, INVALID_ARGUMENT, text)
+            self.assertIn(told, str(caught.exception))
+            self.assertEqual(len(self.client.call("scenario.list")["scenarios"]), 2)
+        os.unlink(self.path)
+        with self.assertRaises(RpcError) as caught:
+            self.client.call("scenario.reload")
+        self.assertEqual(caught.exception.code, NOT_FOUND)
+
+
+if __name__ == "__main__":
+    unittest.main()
