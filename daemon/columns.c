@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/columns.h"
 
+#include "daemon/dictionary.h"
 #include "proto/suggest.h"
 
 #include <jansson.h>
@@ -10,33 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
-#define CHUNK_BYTES ((size_t)64 << 10)
-#define SLOTS_MIN   16
-#define POSTING_FEW 2
+#define POSTING_FEW  2
+#define POSTINGS_MIN 8
 
 _Static_assert(COLUMNS_SET_NONE == 0, "a zeroed column says nothing");
-
-/* Texts and sets lie in chunks, which never move: what a reader was given stays where it is. */
-struct chunk {
-    struct chunk *next;
-    char bytes[];
-};
-
-struct entry {
-    const void *bytes;
-    uint32_t size_bytes, hash;
-};
-
-/* Numbers byte strings in the order in which they come, and finds them again. Not uthash: an attribute may well be
- * different for each of a million items, and its handle is larger than everything here. */
-struct dictionary {
-    struct entry *entries; /* [count], room for slot_count / 2 */
-    uint32_t *slots;       /* [slot_count], a power of two: number + 1; 0: free */
-    size_t slot_count;
-    uint32_t count;
-};
 
 /* The sets that contain a value. Most values of a large dictionary are in one. */
 struct posting {
@@ -60,12 +39,10 @@ struct columns {
     pthread_rwlock_t lock;   /* guards names, dictionaries and postings; their one writer reads them without it */
     struct dictionary names; /* number: index of the field */
     struct field fields[COLUMNS_FIELDS_MAX];
-    struct chunk *chunks; /* the rest belongs to the writer */
-    char *chunk_free;
-    size_t chunk_room;
-    uint32_t *gathered; /* values of the row that is being put */
+    struct dictionary_memory memory; /* of all dictionaries; it and what follows belong to the writer */
+    uint32_t *gathered;              /* values of the row that is being put */
     size_t gathered_count, gathered_capacity;
-    atomic_size_t bytes;
+    atomic_size_t bytes; /* beside the dictionaries */
 };
 
 /* the row that is being put */
@@ -79,101 +56,6 @@ enum { FIELD_CATEGORY, FIELD_PRICE, FIELD_AVAILABLE, FIELD_ATTRIBUTES /* from he
 static void count_bytes(struct columns *columns, size_t bytes)
 {
     atomic_fetch_add_explicit(&columns->bytes, bytes, memory_order_relaxed);
-}
-
-/* A copy in the newest chunk, aligned for value numbers. NULL out of memory. */
-static void *keep(struct columns *columns, const void *bytes, size_t size_bytes)
-{
-    size_t needed = size_bytes == 0 ? sizeof(uint32_t) : (size_bytes + 3) / 4 * 4;
-    if (needed > columns->chunk_room) {
-        size_t chunk_bytes = needed > CHUNK_BYTES ? needed : CHUNK_BYTES;
-        struct chunk *chunk = malloc(sizeof *chunk + chunk_bytes);
-        if (chunk == NULL)
-            return NULL;
-        chunk->next = columns->chunks;
-        columns->chunks = chunk;
-        columns->chunk_free = chunk->bytes;
-        columns->chunk_room = chunk_bytes;
-        count_bytes(columns, sizeof *chunk + chunk_bytes);
-    }
-    void *kept = columns->chunk_free;
-    memcpy(kept, bytes, size_bytes);
-    columns->chunk_free += needed;
-    columns->chunk_room -= needed;
-    return kept;
-}
-
-/* ---- dictionaries */
-
-static uint32_t hash_of(const void *bytes, size_t size_bytes)
-{
-    return (uint32_t)XXH3_64bits(bytes, size_bytes);
-}
-
-static bool dictionary_find(const struct dictionary *dictionary, const void *bytes, size_t size_bytes, uint32_t *number)
-{
-    if (dictionary->slot_count == 0)
-        return false;
-    const uint32_t *slots = dictionary->slots;
-    uint32_t hash = hash_of(bytes, size_bytes);
-    size_t mask = dictionary->slot_count - 1;
-    for (size_t slot = hash & mask; slots[slot] != 0; slot = (slot + 1) & mask) {
-        const struct entry *entry = &dictionary->entries[slots[slot] - 1];
-        if (entry->hash == hash && entry->size_bytes == size_bytes && memcmp(entry->bytes, bytes, size_bytes) == 0) {
-            *number = slots[slot] - 1;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void fill_slot(uint32_t *slots, size_t slot_count, uint32_t hash, uint32_t number)
-{
-    size_t slot = hash & (slot_count - 1);
-    while (slots[slot] != 0)
-        slot = (slot + 1) & (slot_count - 1);
-    slots[slot] = number + 1;
-}
-
-static bool dictionary_grow(struct columns *columns, struct dictionary *dictionary)
-{
-    size_t slot_count = dictionary->slot_count == 0 ? SLOTS_MIN : dictionary->slot_count * 2;
-    struct entry *entries = reallocarray(dictionary->entries, slot_count / 2, sizeof *entries);
-    if (entries == NULL)
-        return false;
-    dictionary->entries = entries;
-    uint32_t *slots = calloc(slot_count, sizeof *slots);
-    if (slots == NULL)
-        return false;
-    for (uint32_t number = 0; number < dictionary->count; number++)
-        fill_slot(slots, slot_count, entries[number].hash, number);
-    count_bytes(columns, (slot_count - dictionary->slot_count) * (sizeof *slots + sizeof *entries / 2));
-    free(dictionary->slots);
-    dictionary->slots = slots;
-    dictionary->slot_count = slot_count;
-    return true;
-}
-
-/* The caller holds the lock for writing, and has not found the bytes. */
-static bool dictionary_add(struct columns *columns, struct dictionary *dictionary, const void *bytes, size_t size_bytes,
-                           uint32_t *number)
-{
-    if (dictionary->count >= dictionary->slot_count / 2 && !dictionary_grow(columns, dictionary))
-        return false;
-    const void *kept = keep(columns, bytes, size_bytes);
-    if (kept == NULL)
-        return false;
-    uint32_t hash = hash_of(bytes, size_bytes);
-    *number = dictionary->count++;
-    dictionary->entries[*number] = (struct entry){.bytes = kept, .size_bytes = (uint32_t)size_bytes, .hash = hash};
-    fill_slot(dictionary->slots, dictionary->slot_count, hash, *number);
-    return true;
-}
-
-static void dictionary_free(struct dictionary *dictionary)
-{
-    free(dictionary->entries);
-    free(dictionary->slots);
 }
 
 /* ---- postings; the caller holds the lock for writing */
@@ -213,7 +95,7 @@ static bool reserve_postings(struct columns *columns, struct field *field)
 {
     if (field->values.count < field->posting_capacity)
         return true;
-    size_t capacity = field->posting_capacity == 0 ? SLOTS_MIN / 2 : field->posting_capacity * 2;
+    size_t capacity = field->posting_capacity == 0 ? POSTINGS_MIN : field->posting_capacity * 2;
     struct posting *postings = reallocarray(field->postings, capacity, sizeof *postings);
     if (postings == NULL)
         return false;
@@ -240,8 +122,8 @@ static bool find_field(struct columns *columns, const char *name, struct field *
     struct field *next = &columns->fields[columns->names.count];
     pthread_rwlock_wrlock(&columns->lock);
     /* the empty set is there when this was tried before and memory gave out in between */
-    bool ok = (next->sets.count > 0 || dictionary_add(columns, &next->sets, "", 0, &number)) &&
-              dictionary_add(columns, &columns->names, name, size_bytes, &number);
+    bool ok = (next->sets.count > 0 || dictionary_add(&next->sets, &columns->memory, "", 0, &number)) &&
+              dictionary_add(&columns->names, &columns->memory, name, size_bytes, &number);
     pthread_rwlock_unlock(&columns->lock);
     if (ok)
         *field = next;
@@ -254,7 +136,8 @@ static bool find_value(struct columns *columns, struct field *field, const char 
     if (dictionary_find(&field->values, text, size_bytes, number))
         return true;
     pthread_rwlock_wrlock(&columns->lock);
-    bool ok = reserve_postings(columns, field) && dictionary_add(columns, &field->values, text, size_bytes, number);
+    bool ok =
+        reserve_postings(columns, field) && dictionary_add(&field->values, &columns->memory, text, size_bytes, number);
     if (ok)
         field->postings[*number] = (struct posting){0};
     pthread_rwlock_unlock(&columns->lock);
@@ -267,7 +150,7 @@ static bool add_set(struct columns *columns, struct field *field, const uint32_t
     for (size_t i = 0; i < count; i++)
         if (!posting_reserve(columns, &field->postings[values[i]]))
             return false;
-    if (!dictionary_add(columns, &field->sets, values, count * sizeof *values, set))
+    if (!dictionary_add(&field->sets, &columns->memory, values, count * sizeof *values, set))
         return false;
     for (size_t i = 0; i < count; i++)
         posting_push(&field->postings[values[i]], *set);
@@ -499,8 +382,8 @@ static void field_close(struct field *field)
         if (field->postings[value].capacity > 0)
             free(field->postings[value].many);
     free(field->postings);
-    dictionary_free(&field->values);
-    dictionary_free(&field->sets);
+    dictionary_close(&field->values);
+    dictionary_close(&field->sets);
     for (size_t i = 0; i < COLUMNS_SEGMENTS_MAX; i++) {
         free(atomic_load_explicit(&field->set_columns[i], memory_order_relaxed));
         free(atomic_load_explicit(&field->number_columns[i], memory_order_relaxed));
@@ -513,18 +396,32 @@ void columns_free(struct columns *columns)
         return;
     for (size_t i = 0; i < COLUMNS_FIELDS_MAX; i++) /* one that has no name yet may have a set */
         field_close(&columns->fields[i]);
-    dictionary_free(&columns->names);
-    while (columns->chunks != NULL) {
-        struct chunk *chunk = columns->chunks;
-        columns->chunks = chunk->next;
-        free(chunk);
-    }
+    dictionary_close(&columns->names);
+    dictionary_memory_close(&columns->memory);
     free(columns->gathered);
     pthread_rwlock_destroy(&columns->lock);
     free(columns);
 }
 
 /* ---- reading */
+
+/* A dictionary under the lock. */
+static const void *string_of(struct columns *columns, const struct dictionary *dictionary, uint32_t number,
+                             size_t *size_bytes)
+{
+    pthread_rwlock_rdlock(&columns->lock);
+    const void *bytes = dictionary_get(dictionary, number, size_bytes);
+    pthread_rwlock_unlock(&columns->lock);
+    return bytes;
+}
+
+static size_t count_of(struct columns *columns, const struct dictionary *dictionary)
+{
+    pthread_rwlock_rdlock(&columns->lock);
+    size_t count = dictionary->count;
+    pthread_rwlock_unlock(&columns->lock);
+    return count;
+}
 
 int columns_find(struct columns *columns, const char *name, const char **nearest)
 {
@@ -533,8 +430,8 @@ int columns_find(struct columns *columns, const char *name, const char **nearest
     pthread_rwlock_rdlock(&columns->lock);
     bool found = dictionary_find(&columns->names, name, strlen(name) + 1, &number);
     size_t count = found || nearest == NULL ? 0 : columns->names.count;
-    for (size_t i = 0; i < count; i++)
-        names[i] = columns->names.entries[i].bytes;
+    for (uint32_t i = 0; i < count; i++)
+        names[i] = dictionary_get(&columns->names, i, NULL);
     pthread_rwlock_unlock(&columns->lock);
     if (nearest != NULL)
         *nearest = suggest(name, names, count);
@@ -543,18 +440,12 @@ int columns_find(struct columns *columns, const char *name, const char **nearest
 
 const char *columns_name(struct columns *columns, int field)
 {
-    pthread_rwlock_rdlock(&columns->lock);
-    const char *name = columns->names.entries[field].bytes;
-    pthread_rwlock_unlock(&columns->lock);
-    return name;
+    return string_of(columns, &columns->names, (uint32_t)field, NULL);
 }
 
 size_t columns_set_count(struct columns *columns, int field)
 {
-    pthread_rwlock_rdlock(&columns->lock);
-    size_t count = columns->fields[field].sets.count;
-    pthread_rwlock_unlock(&columns->lock);
-    return count;
+    return count_of(columns, &columns->fields[field].sets);
 }
 
 static void set_bits(const struct posting *posting, uint64_t *bits, size_t set_count)
@@ -589,34 +480,23 @@ const double *columns_numbers(const struct columns *columns, int field, size_t s
 
 const uint32_t *columns_set_values(struct columns *columns, int field, uint32_t set, size_t *count)
 {
-    const struct dictionary *sets = &columns->fields[field].sets;
-    struct entry entry = {.bytes = NULL};
-    pthread_rwlock_rdlock(&columns->lock);
-    if (set < sets->count)
-        entry = sets->entries[set];
-    pthread_rwlock_unlock(&columns->lock);
-    *count = entry.size_bytes / sizeof(uint32_t);
-    return entry.bytes;
+    size_t size_bytes;
+    const uint32_t *values = string_of(columns, &columns->fields[field].sets, set, &size_bytes);
+    *count = size_bytes / sizeof *values;
+    return values;
 }
 
 size_t columns_value_count(struct columns *columns, int field)
 {
-    pthread_rwlock_rdlock(&columns->lock);
-    size_t count = columns->fields[field].values.count;
-    pthread_rwlock_unlock(&columns->lock);
-    return count;
+    return count_of(columns, &columns->fields[field].values);
 }
 
 const char *columns_value(struct columns *columns, int field, uint32_t value)
 {
-    const struct dictionary *values = &columns->fields[field].values;
-    pthread_rwlock_rdlock(&columns->lock);
-    const char *text = value < values->count ? values->entries[value].bytes : NULL;
-    pthread_rwlock_unlock(&columns->lock);
-    return text;
+    return string_of(columns, &columns->fields[field].values, value, NULL);
 }
 
 size_t columns_bytes(struct columns *columns)
 {
-    return atomic_load_explicit(&columns->bytes, memory_order_relaxed);
+    return atomic_load_explicit(&columns->bytes, memory_order_relaxed) + dictionary_memory_bytes(&columns->memory);
 }

@@ -231,17 +231,23 @@ static bool choose_candidates(const struct scoring *scoring, size_t most, struct
 
 /* ---- the best n */
 
-static int compare_ranked(const void *left, const void *right)
+static int compare_scores(const void *left, const void *right)
 {
     const struct ranked *a = left, *b = right;
     if (a->score != b->score)
         return a->score > b->score ? -1 : 1;
-    return strcmp(a->name, b->name);
+    return (a->row > b->row) - (a->row < b->row);
 }
 
-static struct ranked ranked_row(const struct scoring *scoring, const float *score, uint32_t row)
+static int compare_names(const void *left, const void *right, void *view)
 {
-    return (struct ranked){.score = score[row], .name = name_of(scoring->view, row), .row = row, .promotion = -1};
+    const struct ranked *a = left, *b = right;
+    return strcmp(name_of(view, a->row), name_of(view, b->row));
+}
+
+static struct ranked ranked_row(const float *score, uint32_t row)
+{
+    return (struct ranked){.score = score[row], .row = row, .promotion = -1};
 }
 
 /* Among all rows that share the last place's score, those with the smallest names: replaces the tail of `items` from `strict` on. */
@@ -252,13 +258,25 @@ static void settle_ties(const struct scoring *scoring, const float *score, float
     for (size_t row = 0; row < scoring->view->row_count; row++) {
         if (score[row] != last)
             continue;
-        struct ranked candidate = ranked_row(scoring, score, (uint32_t)row);
-        if (kept == count && strcmp(candidate.name, items[kept - 1].name) >= 0)
+        const char *name = name_of(scoring->view, (uint32_t)row);
+        if (kept == count && strcmp(name, name_of(scoring->view, items[kept - 1].row)) >= 0)
             continue;
         size_t at = kept < count ? kept++ : count - 1;
-        for (; at > strict && strcmp(candidate.name, items[at - 1].name) < 0; at--)
+        for (; at > strict && strcmp(name, name_of(scoring->view, items[at - 1].row)) < 0; at--)
             items[at] = items[at - 1];
-        items[at] = candidate;
+        items[at] = ranked_row(score, (uint32_t)row);
+    }
+}
+
+/* Best first, equal scores by name. A name is a look into the item's record, which is far away: most scores differ, and none is needed. */
+static void order_items(const struct scoring *scoring, struct ranked *items, size_t count)
+{
+    qsort(items, count, sizeof *items, compare_scores);
+    for (size_t first = 0, end; first < count; first = end) {
+        for (end = first + 1; end < count && items[end].score == items[first].score;)
+            end++;
+        if (end - first > 1)
+            qsort_r(items + first, end - first, sizeof *items, compare_names, (void *)scoring->view);
     }
 }
 
@@ -272,7 +290,7 @@ static void fill_with_newest(const struct scoring *scoring, size_t n, const floa
         if (row == SNAPSHOT_ROW_NONE || !alive(view, row) || score[row] != -INFINITY)
             continue;
         struct ranked *item = &ranking->items[ranking->count++];
-        *item = ranked_row(scoring, score, row);
+        *item = ranked_row(score, row);
         item->score = 0;
         item->newest = true;
         ranking->newest_count++;
@@ -288,12 +306,12 @@ static bool take_best(const struct scoring *scoring, const float *score, size_t 
         return false;
     size_t count = topk_select(best, score, NULL, scoring->view->row_count, n), strict = 0;
     for (size_t i = 0; i < count; i++) {
-        items[i] = ranked_row(scoring, score, best[i]);
+        items[i] = ranked_row(score, best[i]);
         strict += score[best[i]] > score[best[count - 1]];
     }
     if (count == n && n > 0)
         settle_ties(scoring, score, score[best[count - 1]], items, strict, count);
-    qsort(items, count, sizeof *items, compare_ranked);
+    order_items(scoring, items, count);
     *ranking = (struct ranking){.items = items, .count = count, .broken_cap = -1};
     if (count < n)
         fill_with_newest(scoring, n, score, ranking);

@@ -27,7 +27,6 @@ struct scoring {
 /* One chosen row. */
 struct ranked {
     float score;
-    const char *name; /* the external id: ties go by it */
     uint32_t row;
     bool newest;   /* nothing was known of it: added at the end, newest first, score 0 */
     int promotion; /* of the rules, whose turn brought it to its place; -1: none */

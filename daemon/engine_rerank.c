@@ -20,8 +20,6 @@ struct gathering {
     struct arena *arena;
     struct ranked *items; /* (count): the pool and behind it promoted ones */
     size_t count, considered;
-    size_t dimension;
-    float *feature; /* (considered, dimension) */
     struct rerank_pool pool;
     struct cap cap[RULES_CAPS_MAX];
     struct rerank_promotion promotion[RULES_PROMOTIONS_MAX];
@@ -63,13 +61,9 @@ static bool add_promoted(struct gathering *g, const uint64_t *promoted, const fl
     size_t found = topk_select(best, masked, NULL, view->row_count, most);
     for (size_t i = 0; i < found; i++) {
         bool unknown = score[best[i]] == -INFINITY;
-        const struct snapshot_segment *segment = snapshot_segment_of(view, best[i]);
         pooled[best[i] / 64] |= (uint64_t)1 << (best[i] % 64);
-        g->items[g->count++] = (struct ranked){.score = unknown ? 0 : score[best[i]],
-                                               .name = segment->items[best[i] - segment->first]->item.name,
-                                               .row = best[i],
-                                               .newest = unknown,
-                                               .promotion = -1};
+        g->items[g->count++] =
+            (struct ranked){.score = unknown ? 0 : score[best[i]], .row = best[i], .newest = unknown, .promotion = -1};
     }
     return true;
 }
@@ -110,71 +104,74 @@ static bool is_content(const struct view *view)
     return strcmp(view->modality, "id") != 0;
 }
 
-/* one row of all modalities side by side, each of length 1 / √modalities, so that the product of two rows is the mean cosine; a missing one stays zero */
-static void feature_row(const struct architecture *a, const struct encoder_rows *rows, size_t row, int modalities,
-                        float *out)
+/* an item's encoded row as it lies: of length 1, or 0 where the feature is missing */
+static const float *feature_of(const struct gathering *g, int view, size_t i)
 {
+    const struct snapshot_segment *segment = snapshot_segment_of(g->scoring->view, g->items[i].row);
+    size_t components = (size_t)g->scoring->user.model->architecture.views[view].components;
+    return segment->rows.view[view] + (g->items[i].row - segment->first) * components;
+}
+
+static bool point_at_features(struct gathering *g)
+{
+    const struct architecture *a = &g->scoring->user.model->architecture;
     for (int v = 0; v < a->view_count; v++) {
         if (!is_content(&a->views[v]))
             continue;
-        size_t components = (size_t)a->views[v].components;
-        const float *from = rows->view[v] + row * components;
-        float norm = sqrtf(matrix_dot(from, from, components) * (float)modalities);
-        for (size_t i = 0; i < components; i++)
-            out[i] = norm > 0 ? from[i] / norm : 0;
-        out += components;
+        const float **rows = arena_alloc(g->arena, (g->considered + 1) * sizeof *rows);
+        if (rows == NULL)
+            return false;
+        for (size_t i = 0; i < g->considered; i++)
+            rows[i] = feature_of(g, v, i);
+        g->pool.components[g->pool.view_count] = (size_t)a->views[v].components;
+        g->pool.row[g->pool.view_count++] = rows;
     }
+    return true;
 }
 
-static int count_modalities(const struct architecture *a, size_t *dimension)
+/* `cosine` (considered, count) grows by one view's share */
+static bool add_cosines(struct gathering *g, int view, const struct recommender_event *const *met, size_t count,
+                        float *cosine)
 {
-    int modalities = 0;
-    *dimension = 0;
-    for (int v = 0; v < a->view_count; v++)
-        if (is_content(&a->views[v])) {
-            modalities++;
-            *dimension += (size_t)a->views[v].components;
-        }
-    return modalities;
+    size_t components = (size_t)g->scoring->user.model->architecture.views[view].components;
+    float *own = arena_floats(g->arena, g->considered * components + 1);
+    float *theirs = arena_floats(g->arena, count * components + 1);
+    if (own == NULL || theirs == NULL)
+        return false;
+    for (size_t i = 0; i < g->considered; i++)
+        memcpy(own + i * components, feature_of(g, view, i), components * sizeof *own);
+    for (size_t l = 0; l < count; l++)
+        memcpy(theirs + l * components, met[l]->rows->view[view] + met[l]->row * components,
+               components * sizeof *theirs);
+    matrix_product(cosine, count, (struct matrix_slice){own, components, false},
+                   (struct matrix_slice){theirs, components, true}, g->considered, count, components, 1, true);
+    return true;
 }
 
-static bool gather_features(struct gathering *g)
-{
-    const struct architecture *a = &g->scoring->user.model->architecture;
-    int modalities = count_modalities(a, &g->dimension);
-    g->feature = arena_floats(g->arena, g->considered * g->dimension + 1);
-    for (size_t i = 0; g->feature != NULL && i < g->considered; i++) {
-        const struct snapshot_segment *segment = snapshot_segment_of(g->scoring->view, g->items[i].row);
-        feature_row(a, &segment->rows, g->items[i].row - segment->first, modalities, g->feature + i * g->dimension);
-    }
-    return g->feature != NULL;
-}
-
-/* far (considered): 1 - the greatest cosine with what the user met and did not dislike */
+/* far (considered): 1 - the greatest mean cosine with what the user met and did not dislike */
 static bool find_far(struct gathering *g, float *far)
 {
     const struct scoring *scoring = g->scoring;
     const struct architecture *a = &scoring->user.model->architecture;
-    size_t dimension, count = 0;
-    int modalities = count_modalities(a, &dimension);
-    float *met = arena_floats(g->arena, scoring->event_count * dimension + 1);
-    if (met == NULL)
+    const struct recommender_event **met = arena_alloc(g->arena, (scoring->event_count + 1) * sizeof *met);
+    float *cosine = arena_floats(g->arena, g->considered * scoring->event_count + 1);
+    size_t count = 0, views = 0;
+    if (met == NULL || cosine == NULL)
         return false;
-    for (size_t i = 0; i < scoring->event_count; i++) {
-        const struct recommender_event *event = &scoring->events[i];
-        if (event->rows != NULL && recommender_value(scoring->user.model, event) > 0)
-            feature_row(a, event->rows, event->row, modalities, met + count++ * dimension);
+    for (size_t i = 0; i < scoring->event_count; i++)
+        if (scoring->events[i].rows != NULL && recommender_value(scoring->user.model, &scoring->events[i]) > 0)
+            met[count++] = &scoring->events[i];
+    memset(cosine, 0, (g->considered * count + 1) * sizeof *cosine);
+    for (int v = 0; v < a->view_count; v++) {
+        views += is_content(&a->views[v]);
+        if (is_content(&a->views[v]) && count > 0 && !add_cosines(g, v, met, count, cosine))
+            return false;
     }
-    float *cosine = arena_floats(g->arena, count + 1);
-    if (cosine == NULL)
-        return false;
     for (size_t i = 0; i < g->considered; i++) {
         float greatest = 0;
-        if (count > 0 && dimension > 0)
-            matrix_vector(cosine, met, g->feature + i * dimension, count, dimension, 1, false);
-        for (size_t l = 0; dimension > 0 && l < count; l++)
-            greatest = fmaxf(greatest, cosine[l]);
-        far[i] = 1 - fminf(greatest, 1);
+        for (size_t l = 0; l < count; l++)
+            greatest = fmaxf(greatest, cosine[i * count + l]);
+        far[i] = views > 0 ? 1 - fminf(greatest / (float)views, 1) : 1;
     }
     return true;
 }
@@ -188,27 +185,45 @@ static float known_to(const struct gathering *g, size_t i)
     return log1pf((float)counts_popularity(g->scoring->context.counts, item_id));
 }
 
+/* towards what few know: log(1 + events) against the pool's greatest */
+static bool favour_new(struct gathering *g, float novelty, float *relevance)
+{
+    float *known = arena_floats(g->arena, g->considered + 1), greatest = 0;
+    if (known == NULL)
+        return false;
+    for (size_t i = 0; i < g->considered; i++) {
+        known[i] = known_to(g, i);
+        greatest = fmaxf(greatest, known[i]);
+    }
+    for (size_t i = 0; i < g->considered; i++)
+        relevance[i] = (1 - novelty) * relevance[i] + novelty * (1 - (greatest > 0 ? known[i] / greatest : 0));
+    return true;
+}
+
+static bool favour_far(struct gathering *g, float serendipity, float *relevance)
+{
+    float *far = arena_floats(g->arena, g->considered + 1);
+    if (far == NULL || !find_far(g, far))
+        return false;
+    for (size_t i = 0; i < g->considered; i++)
+        relevance[i] *= 1 - serendipity + serendipity * far[i];
+    return true;
+}
+
 static bool set_relevance(struct gathering *g)
 {
     const struct rules *rules = g->scoring->rules;
-    float *relevance = arena_floats(g->arena, g->count + 1), *far = arena_floats(g->arena, g->considered + 1);
-    if (relevance == NULL || far == NULL || (rules->serendipity > 0 && !find_far(g, far)))
+    float *relevance = arena_floats(g->arena, g->count + 1);
+    if (relevance == NULL)
         return false;
-    float best = g->count > 0 ? g->items[0].score : 0, worst = best, greatest = 0;
-    for (size_t i = 0; i < g->considered; i++) {
+    float best = g->count > 0 ? g->items[0].score : 0, worst = best;
+    for (size_t i = 0; i < g->considered; i++)
         worst = fminf(worst, g->items[i].score);
-        greatest = fmaxf(greatest, known_to(g, i));
-    }
     for (size_t i = 0; i < g->count; i++)
         relevance[i] = best > worst ? fmaxf((g->items[i].score - worst) / (best - worst), 0) : 1;
-    for (size_t i = 0; i < g->considered; i++) {
-        float known = greatest > 0 ? known_to(g, i) / greatest : 0;
-        relevance[i] = (1 - rules->novelty) * relevance[i] + rules->novelty * (1 - known);
-        if (rules->serendipity > 0)
-            relevance[i] *= 1 - rules->serendipity + rules->serendipity * far[i];
-    }
     g->pool.relevance = relevance;
-    return true;
+    return (rules->novelty <= 0 || favour_new(g, rules->novelty, relevance)) &&
+           (rules->serendipity <= 0 || favour_far(g, rules->serendipity, relevance));
 }
 
 /* ---- values of attributes */
@@ -350,15 +365,13 @@ static bool gather(struct gathering *g, const struct ranking *pool, const float 
     const struct rules *rules = g->scoring->rules;
     if (!gather_items(g, pool, score, n))
         return out_of_memory(st);
-    if (((rules->diversity > 0 || rules->serendipity > 0) && !gather_features(g)) || !set_relevance(g) ||
+    if ((rules->diversity > 0 && !point_at_features(g)) || !set_relevance(g) ||
         (rules->calibration > 0 && !set_taste(g)))
         return out_of_memory(st);
     g->pool.count = g->count;
     g->pool.considered = g->considered;
     g->pool.diversity = rules->diversity;
     g->pool.method = rules->rerank == RULE_MMR ? RERANK_MMR : RERANK_DPP;
-    g->pool.dimension = g->dimension;
-    g->pool.feature = g->feature;
     g->pool.promotion = g->promotion;
     g->pool.promotion_count = rules->promotion_count;
     return rules->cap_count == 0 || set_caps(g, st);

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the Debian packages that are missing, and only those.
-#   etc/setup.sh [build] [test] [lint] [fuzz] [golden]     default: build
+#   etc/setup.sh [build] [test] [lint] [fuzz] [golden] [bench]     default: build
 # Needs no network and no root when nothing is missing.
 set -eu
 
@@ -10,6 +10,7 @@ libjudy-dev scdoc"
 test="libcriterion-dev python3 python3-zmq"
 lint="clang-format clang-tidy cppcheck shellcheck scdoc"
 fuzz="clang libfuzzer-14-dev libclang-rt-14-dev"
+bench="python3 python3-zmq python3-numpy"
 golden="python3 python3-zmq python3-numpy python3-torch python3-yaml" # large: PyTorch is the reference, not needed otherwise
 
 wanted=
@@ -20,7 +21,8 @@ for group in "${@:-build}"; do
         lint) wanted="$wanted $lint" ;;
         fuzz) wanted="$wanted $fuzz" ;;
         golden) wanted="$wanted $golden" ;;
-        *) echo "setup: unknown group '$group' (build, test, lint, fuzz, golden)" >&2; exit 64 ;;
+        bench) wanted="$wanted $bench" ;;
+        *) echo "setup: unknown group '$group' (build, test, lint, fuzz, golden, bench)" >&2; exit 64 ;;
     esac
 done
 

@@ -19,15 +19,18 @@ struct greedy {
     struct caps caps; /* holds the list, also where there are no caps */
     struct rerank_place *place;
     bool *used;                             /* (count) */
-    double *gain;                           /* (considered): as of this place, where unused */
+    double *gain;                           /* (considered): as of measured[i] candidates on the list */
+    size_t *measured;                       /* (considered) */
     size_t behind;                          /* from `considered` up to it all are used */
     size_t placed[RERANK_PROMOTIONS_MAX];   /* promoted candidates on the list */
     size_t unplaced[RERANK_PROMOTIONS_MAX]; /* and those that could still come */
 
-    float *similarity; /* (considered): f_i · f of the last one placed */
-    float *nearest;    /* mmr (considered): the greatest similarity so far; less than none counts as none */
-    float *residue;    /* dpp (considered): d² */
-    float *factor;     /* dpp (considered, width): rows of the Cholesky factor, a column for each one placed */
+    size_t *listed; /* (width): candidates on the list that have features, a column of the factor each */
+    size_t *known;  /* (considered): columns that a candidate has been compared with */
+    float *nearest; /* mmr (considered): the greatest similarity to those; less than none counts as none */
+    float *residue; /* dpp (considered): d² after those */
+    float *factor;  /* dpp (considered, width): rows of the Cholesky factor */
+    float *scale;   /* dpp (width): 1 / d of the column's own candidate */
     size_t width, columns;
 
     double *mass; /* (category_count): what the list has of each */
@@ -47,7 +50,7 @@ static void *zeroed(struct arena *arena, size_t count, size_t size_bytes)
 
 static bool looks_at_features(const struct rerank_pool *pool)
 {
-    return pool->diversity > 0 && pool->dimension > 0;
+    return pool->diversity > 0 && pool->view_count > 0;
 }
 
 static bool open_diversity(struct greedy *g, struct arena *arena)
@@ -56,13 +59,14 @@ static bool open_diversity(struct greedy *g, struct arena *arena)
     if (!looks_at_features(pool))
         return true;
     size_t rows = pool->considered, cells;
-    if ((g->similarity = zeroed(arena, rows, sizeof *g->similarity)) == NULL)
+    g->width = g->n < rows ? g->n : rows;
+    if ((g->listed = zeroed(arena, g->width, sizeof *g->listed)) == NULL ||
+        (g->known = zeroed(arena, rows, sizeof *g->known)) == NULL)
         return false;
     if (pool->method == RERANK_MMR)
         return (g->nearest = zeroed(arena, rows, sizeof *g->nearest)) != NULL;
-    g->width = g->n < rows ? g->n : rows;
     if (__builtin_mul_overflow(rows, g->width, &cells) || (g->residue = arena_floats(arena, rows)) == NULL ||
-        (g->factor = arena_floats(arena, cells)) == NULL)
+        (g->factor = arena_floats(arena, cells)) == NULL || (g->scale = arena_floats(arena, g->width)) == NULL)
         return false;
     for (size_t i = 0; i < rows; i++)
         g->residue[i] = 1; /* with the direction that nobody shares, every row has norm 1 */
@@ -88,44 +92,54 @@ static bool greedy_open(struct greedy *g, struct arena *arena)
                 g->unplaced[p]++;
     return caps_open(&g->caps, pool->cap, pool->cap_count, g->n, arena) &&
            (g->used = zeroed(arena, pool->count, sizeof *g->used)) != NULL &&
-           (g->gain = zeroed(arena, pool->considered, sizeof *g->gain)) != NULL && open_diversity(g, arena) &&
+           (g->gain = zeroed(arena, pool->considered, sizeof *g->gain)) != NULL &&
+           (g->measured = zeroed(arena, pool->considered, sizeof *g->measured)) != NULL && open_diversity(g, arena) &&
            open_calibration(g, arena);
 }
 
 /* ---- diversity */
 
-/* A new column of the factor, and every d² loses its share of it (Chen, Zhang and Zhou, algorithm 1). */
-static void extend_factor(struct greedy *g, size_t chosen)
+static float similarity_of(const struct rerank_pool *pool, size_t a, size_t b)
 {
-    size_t rows = g->pool->considered, width = g->width, column = g->columns++;
-    if (column > 0)
-        matrix_product(g->similarity, 1, (struct matrix_slice){g->factor, width, false},
-                       (struct matrix_slice){g->factor + chosen * width, width, true}, rows, 1, column, -1, true);
-    float scale = 1 / sqrtf(fmaxf(g->residue[chosen], RESIDUE_MIN));
-    for (size_t i = 0; i < rows; i++) {
-        float e = g->used[i] ? 0 : g->similarity[i] * scale;
-        g->factor[i * width + column] = e;
+    float sum = 0;
+    for (int v = 0; v < pool->view_count; v++)
+        sum += matrix_dot(pool->row[v][a], pool->row[v][b], pool->components[v]);
+    return sum / (float)pool->view_count;
+}
+
+/* Gains from features only fall as the list grows, so that an old one is a bound: who cannot be the best by it need not be compared with what came since
+ * (Minoux 1978). So columns are made candidate by candidate, when its turn comes. The step itself is algorithm 1 of Chen, Zhang and Zhou. */
+static void compare(struct greedy *g, size_t i)
+{
+    const struct rerank_pool *pool = g->pool;
+    for (size_t column = g->known[i]; column < g->columns; column++) {
+        size_t other = g->listed[column];
+        float similarity = similarity_of(pool, i, other);
+        if (pool->method == RERANK_MMR) {
+            g->nearest[i] = fmaxf(g->nearest[i], similarity);
+            continue;
+        }
+        const float *row = g->factor + i * g->width;
+        float e = (similarity - matrix_dot(row, g->factor + other * g->width, column)) * g->scale[column];
+        g->factor[i * g->width + column] = e;
         g->residue[i] -= e * e;
     }
+    g->known[i] = g->columns;
 }
 
 static void learn_features(struct greedy *g, size_t chosen)
 {
-    const struct rerank_pool *pool = g->pool;
-    matrix_vector(g->similarity, pool->feature, pool->feature + chosen * pool->dimension, pool->considered,
-                  pool->dimension, 1, false);
-    if (pool->method == RERANK_DPP) {
-        extend_factor(g, chosen);
-        return;
-    }
-    for (size_t i = 0; i < pool->considered; i++)
-        g->nearest[i] = fmaxf(g->nearest[i], g->similarity[i]);
+    compare(g, chosen);
+    if (g->pool->method == RERANK_DPP)
+        g->scale[g->columns] = 1 / sqrtf(fmaxf(g->residue[chosen], RESIDUE_MIN));
+    g->listed[g->columns++] = chosen;
 }
 
-static double diversity_gain(const struct greedy *g, size_t i)
+static double diversity_gain(struct greedy *g, size_t i)
 {
     if (!looks_at_features(g->pool))
         return 0;
+    compare(g, i);
     if (g->pool->method == RERANK_MMR)
         return -(double)g->nearest[i];
     return .5 * (double)logf(fmaxf(g->residue[i], RESIDUE_MIN));
@@ -175,31 +189,30 @@ static double calibration_loss(const struct greedy *g, size_t i)
 
 /* ---- one place after the other */
 
-static void measure_gains(struct greedy *g)
+/* the gain as of this place */
+static void measure(struct greedy *g, size_t i)
 {
-    const struct rerank_pool *pool = g->pool;
-    double diversity = pool->diversity, calibration = pool->calibration;
+    double diversity = g->pool->diversity, calibration = g->pool->calibration, gain = g->pool->relevance[i];
+    if (diversity > 0)
+        gain = (1 - diversity) * gain + diversity * diversity_gain(g, i);
     if (calibration > 0)
-        measure_list(g);
-    for (size_t i = 0; i < pool->considered; i++) {
-        if (g->used[i])
-            continue;
-        double gain = pool->relevance[i];
-        if (diversity > 0)
-            gain = (1 - diversity) * gain + diversity * diversity_gain(g, i);
-        if (calibration > 0)
-            gain = (1 - calibration) * gain - calibration * calibration_loss(g, i);
-        g->gain[i] = gain;
-    }
+        gain = (1 - calibration) * gain - calibration * calibration_loss(g, i);
+    g->gain[i] = gain;
+    g->measured[i] = g->caps.count;
 }
 
 /* Of those in `promoted` (NULL: of all) that are allowed now: what gains most, or the first behind the considered. */
-static size_t choose_from(const struct greedy *g, const bool *promoted)
+static size_t choose_from(struct greedy *g, const bool *promoted)
 {
+    bool bounded = !(g->pool->calibration > 0); /* a category may gain as the list grows */
     size_t best = NONE;
     for (size_t i = 0; i < g->pool->considered; i++) {
         if (g->used[i] || (promoted != NULL && !promoted[i]))
             continue;
+        if (bounded && best != NONE && g->gain[i] <= g->gain[best])
+            continue;
+        if (g->measured[i] != g->caps.count)
+            measure(g, i);
         if ((best == NONE || g->gain[i] > g->gain[best]) && caps_allow(&g->caps, i, NULL))
             best = i;
     }
@@ -234,7 +247,7 @@ static size_t pressed_until(const struct greedy *g)
 }
 
 /* The promotion whose next place falls due first, of level ones the first in order, that has an allowed candidate. */
-static size_t choose_promoted(const struct greedy *g, int *turn)
+static size_t choose_promoted(struct greedy *g, int *turn)
 {
     size_t last = pressed_until(g);
     for (size_t length = g->caps.count + 1; length <= last; length++)
@@ -269,11 +282,21 @@ static void put(struct greedy *g, size_t candidate, int turn)
         learn_categories(g, candidate);
 }
 
+/* before there is a list */
+static void start_gains(struct greedy *g)
+{
+    if (g->pool->calibration > 0)
+        measure_list(g);
+    for (size_t i = 0; i < g->pool->considered; i++)
+        measure(g, i);
+}
+
 static void fill(struct greedy *g)
 {
     while (g->caps.count < g->n) {
         int turn = -1;
-        measure_gains(g);
+        if (g->pool->calibration > 0)
+            measure_list(g);
         size_t candidate = choose_promoted(g, &turn);
         if (candidate == NONE)
             candidate = choose_from(g, NULL);
@@ -322,6 +345,7 @@ bool rerank(const struct rerank_pool *pool, size_t n, struct rerank_result *resu
     struct arena_mark scratch = arena_mark(arena);
     bool ok = g.place != NULL && greedy_open(&g, arena);
     if (ok) {
+        start_gains(&g);
         fill(&g);
         ok = g.caps.count == g.n || repair(&g, arena);
     }

@@ -15,6 +15,7 @@
 #include "models/caps.h"
 
 #define RERANK_PROMOTIONS_MAX 8
+#define RERANK_VIEWS_MAX      16
 
 enum rerank_method { RERANK_DPP, RERANK_MMR };
 
@@ -33,9 +34,10 @@ struct rerank_pool {
 
     float diversity; /* δ: 0 .. 1; 0: features are not looked at */
     enum rerank_method method;
-    size_t dimension;
-    const float *
-        feature; /* (considered, dimension): rows of norm at most 1; what is missing to 1 is a direction that nobody shares */
+    int view_count; /* the similarity of two candidates is the mean of their products over the views */
+    size_t components[RERANK_VIEWS_MAX];
+    /* (considered): rows (components) of norm at most 1; what is missing to 1 is a direction that nobody shares */
+    const float *const *row[RERANK_VIEWS_MAX];
 
     float calibration; /* λ: 0 .. 1; 0: no categories are looked at */
     size_t category_count;

@@ -100,3 +100,10 @@ bench-train:
 	sh etc/setup.sh build test golden
 	+@$(MAKE) -j2 all
 	/usr/bin/python3 -B tests/bench/bench_train.py $(SETS:%=--set %) $(THREADS:%=--threads %) $(DATA:%=--data %)
+
+# make bench-knobs [SETS="scientific-clip ml1m"] [USERS=N] [DATA=DIR]: what each knob costs in relevance and time; 1 where one takes too long
+.PHONY: bench-knobs
+bench-knobs:
+	sh etc/setup.sh build test bench
+	+@$(MAKE) -j2 all
+	/usr/bin/python3 -B tests/bench/bench_knobs.py $(SETS:%=--set %) $(USERS:%=--users %) $(DATA:%=--data %)

@@ -16,6 +16,7 @@ enum { COUNT = 60, DIMENSION = 8, CATEGORIES = 6, N = 20, MIB = 1 << 20 };
 struct rig {
     struct rerank_pool pool;
     float relevance[COUNT], feature[COUNT * DIMENSION], taste[CATEGORIES];
+    const float *row[COUNT];
     uint32_t category_start[COUNT + 1], category[COUNT * 2];
     struct cap cap[2];
     uint32_t brand_start[COUNT + 1], brand[2][COUNT]; /* a key each */
@@ -30,6 +31,7 @@ static void draw_features(struct rig *rig, struct random *rng)
 {
     for (size_t i = 0; i < COUNT; i++) {
         float *row = rig->feature + i * DIMENSION, square = 0;
+        rig->row[i] = row;
         for (size_t j = 0; j < DIMENSION; j++) {
             row[j] = random_normal(rng) + (j == 0 ? 1.0f : 0.0f);
             square += row[j] * row[j];
@@ -72,8 +74,9 @@ static void draw(struct rig *rig, uint64_t seed)
         .count = COUNT,
         .relevance = rig->relevance,
         .considered = COUNT,
-        .dimension = DIMENSION,
-        .feature = rig->feature,
+        .view_count = 1,
+        .components = {DIMENSION},
+        .row = {rig->row},
         .category_count = CATEGORIES,
         .category_start = rig->category_start,
         .category = rig->category,
@@ -248,7 +251,7 @@ Test(rerank, nothing_asked_is_by_relevance)
     struct rig rig;
     draw(&rig, 21);
     rig.relevance[7] = rig.relevance[3] = rig.relevance[50] = 2;
-    rig.pool.feature = NULL;
+    rig.pool.row[0] = NULL;
     rig.pool.category_start = rig.pool.category = NULL;
     rig.pool.taste = NULL;
     run(&rig, COUNT + 5);
