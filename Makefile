@@ -149,6 +149,7 @@ install: all man
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man $(DESTDIR)/etc/recsysd $(DESTDIR)/lib/systemd/system
 	install -m 755 $(programs:%=$(out)/%) $(DESTDIR)$(PREFIX)/bin
 	test -e $(DESTDIR)/etc/recsysd/recsysd.yaml || install -m 644 etc/recsysd.yaml $(DESTDIR)/etc/recsysd/recsysd.yaml
+	test -e $(DESTDIR)/etc/recsysd/scenarios.yaml || install -m 644 etc/scenarios.yaml $(DESTDIR)/etc/recsysd/scenarios.yaml
 	install -D -m 644 etc/recsysd.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/recsysd.conf
 	install -m 644 etc/recsysd.service etc/recsysd@.service $(DESTDIR)/lib/systemd/system
 	install -D -m 755 etc/recsys-retrain.sh $(DESTDIR)$(PREFIX)/lib/recsysd/recsys-retrain.sh

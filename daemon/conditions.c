@@ -6,24 +6,18 @@
 
 #include <math.h>
 #include <string.h>
-#include <xxhash.h>
 
 _Static_assert(COLUMNS_SEGMENTS_MAX == SNAPSHOT_SEGMENTS_MAX, "a segment of rows is one of columns");
-
-/* Ids that an item's is looked up in. */
-struct id_table {
-    const char **slots; /* NULL: free; the table itself NULL: not given */
-    size_t mask;
-};
 
 enum source { SOURCE_COLUMN, SOURCE_ITEM, SOURCE_CREATED, SOURCE_EXPIRES };
 
 /* A condition, as far as it can be decided before rows are looked at. */
 struct test {
     enum source source;
-    int field;              /* SOURCE_COLUMN */
-    const uint64_t *passes; /* a bit per set of the field; NULL: the values do not matter */
-    struct id_table any, none;
+    int field;                  /* SOURCE_COLUMN */
+    const uint64_t *passes;     /* a bit per set of the field; NULL: the values do not matter */
+    bool few;                   /* sets: one word has them all */
+    const uint64_t *any, *none; /* SOURCE_ITEM: a bit per row of the view; NULL: not given */
     double least, most;
     bool between; /* there is a number, and it lies between */
     bool missing; /* there is no number */
@@ -58,36 +52,37 @@ static size_t words_of(const struct snapshot_view *view)
 
 /* ---- ids */
 
-static size_t id_slot(const struct id_table *table, const char *id)
+/* Every row of the named items, those that newer ones have replaced too; NULL out of memory. */
+static uint64_t *rows_of(const struct snapshot_view *view, const char *const *names, size_t count, struct arena *arena)
 {
-    size_t slot = (size_t)XXH3_64bits(id, strlen(id)) & table->mask;
-    while (table->slots[slot] != NULL && strcmp(table->slots[slot], id) != 0)
-        slot = (slot + 1) & table->mask;
-    return slot;
+    uint64_t *rows = bits_alloc(arena, words_of(view));
+    uint32_t *item_ids = arena_alloc(arena, (count + 1) * sizeof *item_ids);
+    if (rows == NULL || item_ids == NULL)
+        return NULL;
+    memset(rows, 0, words_of(view) * sizeof *rows);
+    catalog_find(view->snapshot->catalog, names, count, item_ids);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t row = item_ids[i] == 0 ? SNAPSHOT_ROW_NONE : snapshot_find(view, item_ids[i]);
+        while (row != SNAPSHOT_ROW_NONE) {
+            const struct snapshot_segment *segment = snapshot_segment_of(view, row);
+            rows[row / 64] |= (uint64_t)1 << (row % 64);
+            row = segment->previous[row - segment->first];
+        }
+    }
+    return rows;
 }
 
-static bool id_table_has(const struct id_table *table, const char *id)
+static bool compile_items(const struct snapshot_view *view, const struct rule_condition *condition, struct test *test,
+                          struct arena *arena, struct status *st)
 {
-    return table->slots[id_slot(table, id)] != NULL;
-}
-
-static bool id_table_fill(struct id_table *table, const char *const *ids, size_t count, struct arena *arena,
-                          struct status *st)
-{
-    size_t slot_count = 8;
-    if (count == 0)
-        return true;
-    while (slot_count < count * 4)
-        slot_count *= 2;
-    const char **slots = arena_alloc(arena, slot_count * sizeof(const char *));
-    if (slots == NULL)
-        return no_memory(st);
-    for (size_t i = 0; i < slot_count; i++)
-        slots[i] = NULL;
-    *table = (struct id_table){.slots = slots, .mask = slot_count - 1};
-    for (size_t i = 0; i < count; i++)
-        slots[id_slot(table, ids[i])] = ids[i];
-    return true;
+    test->never = test->between || condition->exists == 0; /* an item is there, and is no number */
+    if (condition->any_count > 0)
+        test->any = rows_of(view, condition->any, condition->any_count, arena);
+    if (condition->none_count > 0)
+        test->none = rows_of(view, condition->none, condition->none_count, arena);
+    return (condition->any_count == 0 || test->any != NULL) && (condition->none_count == 0 || test->none != NULL)
+               ? true
+               : no_memory(st);
 }
 
 /* ---- compiling */
@@ -145,6 +140,7 @@ static bool compile_sets(struct columns *columns, const struct rule_condition *c
     }
     arena_rewind(arena, mark);
     test->passes = passes;
+    test->few = set_count <= 64;
     return true;
 }
 
@@ -170,9 +166,7 @@ static bool compile(const struct snapshot_view *view, const struct rule_conditio
     test->between = condition->least != -INFINITY || condition->most != INFINITY;
     switch (test->source) {
     case SOURCE_ITEM:
-        test->never = test->between || condition->exists == 0;
-        return id_table_fill(&test->any, condition->any, condition->any_count, arena, st) &&
-               id_table_fill(&test->none, condition->none, condition->none_count, arena, st);
+        return compile_items(view, condition, test, arena, st);
     case SOURCE_CREATED:
     case SOURCE_EXPIRES:
         test->never = condition->any_count > 0; /* a time is no value */
@@ -184,25 +178,17 @@ static bool compile(const struct snapshot_view *view, const struct rule_conditio
     return compile_column(view->snapshot->columns, condition, where, test, arena, st);
 }
 
-/* One test per condition. Those of ids come last: they look into the records, the others into columns. */
 static struct test *compile_all(const struct snapshot_view *view, const struct rule_condition *conditions, size_t count,
                                 const char *where, struct arena *arena, struct status *st)
 {
     struct test *tests = arena_alloc(arena, count * sizeof *tests);
-    size_t front = 0, back = count;
     if (tests == NULL) {
         no_memory(st);
         return NULL;
     }
-    for (size_t i = 0; i < count; i++) {
-        struct test test;
-        if (!compile(view, &conditions[i], where, &test, arena, st))
+    for (size_t i = 0; i < count; i++)
+        if (!compile(view, &conditions[i], where, &tests[i], arena, st))
             return NULL;
-        if (test.source == SOURCE_ITEM)
-            tests[--back] = test;
-        else
-            tests[front++] = test;
-    }
     return tests;
 }
 
@@ -230,6 +216,13 @@ static uint64_t keep_sets(const struct span *span, size_t first_row, uint64_t bi
     const uint32_t *sets = span->sets;
     const size_t before = span->segment->first;
     uint64_t kept = 0;
+    if (bits == UINT64_MAX &&
+        span->test->few) { /* as most are, in most shops: no search for the next bit, one word of sets */
+        const uint64_t only = passes[0];
+        for (unsigned i = 0; i < 64; i++)
+            kept |= (only >> (sets[first_row + i - before] % 64) & 1) << i;
+        return kept;
+    }
     for (; bits != 0; bits &= bits - 1) {
         const unsigned i = lowest(bits);
         const uint32_t set = sets[first_row + i - before];
@@ -267,28 +260,6 @@ static uint64_t keep_missing(const struct span *span, size_t first_row, uint64_t
     for (; bits != 0; bits &= bits - 1) {
         const unsigned i = lowest(bits);
         kept |= (uint64_t)(isnan(number_at(span, first_row + i - before)) != 0) << i;
-    }
-    return kept;
-}
-
-/* A record is a cache miss or two: all of the word's are asked for before the first is looked at. */
-static uint64_t keep_ids(const struct span *span, size_t first_row, uint64_t bits)
-{
-    struct catalog_item *const *items = span->segment->items;
-    const struct test *test = span->test;
-    const size_t before = span->segment->first;
-    uint64_t kept = 0;
-    for (uint64_t left = bits; left != 0; left &= left - 1) {
-        const struct catalog_item *item = items[first_row + lowest(left) - before];
-        __builtin_prefetch(item);
-        __builtin_prefetch(item + 1); /* its texts follow */
-    }
-    for (; bits != 0; bits &= bits - 1) {
-        const unsigned i = lowest(bits);
-        const char *id = items[first_row + i - before]->item.name;
-        const bool passes = (test->any.slots == NULL || id_table_has(&test->any, id)) &&
-                            (test->none.slots == NULL || !id_table_has(&test->none, id));
-        kept |= (uint64_t)passes << i;
     }
     return kept;
 }
@@ -348,13 +319,15 @@ static void narrow_span(const struct span *span, uint64_t *rows)
         sweep(span, keep_between, rows);
     if (test->missing && has_numbers)
         sweep(span, keep_missing, rows);
-    if (test->any.slots != NULL || test->none.slots != NULL)
-        sweep(span, keep_ids, rows);
 }
 
 /* Clear the bits of rows that fail. */
 static void narrow(const struct snapshot_view *view, const struct test *test, uint64_t *rows)
 {
+    for (size_t i = 0; i < words_of(view); i++) {
+        rows[i] &= test->any == NULL ? UINT64_MAX : test->any[i];
+        rows[i] &= test->none == NULL ? UINT64_MAX : ~test->none[i];
+    }
     for (size_t i = 0; i < view->segment_count; i++) {
         const struct span span = span_of(view, test, i);
         if (span.from < span.to)

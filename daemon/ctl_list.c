@@ -63,6 +63,8 @@ static bool any_has(const json_t *items, const char *field)
     json_array_foreach(items, i, item)
     {
         const json_t *value = json_object_get(json_object_get(item, "values"), field);
+        if (value == NULL)
+            value = json_object_get(item, field);
         if (value != NULL && !(json_is_array(value) && json_array_size(value) == 0))
             return true;
     }

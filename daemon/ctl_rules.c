@@ -23,8 +23,10 @@ static bool set_values(json_t *condition, const char *key, const char *text, str
 /* a number, or for times the text as it is */
 static bool set_bound(json_t *condition, bool least, const char *text, struct status *st)
 {
+    const char *field = json_string_value(json_object_get(condition, "field"));
+    bool time = strcmp(field, "created") == 0 || strcmp(field, "expires") == 0;
     double value;
-    if (ctl_parse_real(text, &value))
+    if (!time && ctl_parse_real(text, &value))
         return ctl_params_set(condition, least ? "min" : "max", json_real(value), st);
     return ctl_params_text(condition, least ? "after" : "before", text, st);
 }

@@ -140,22 +140,21 @@ static bool prepare_user(struct scoring *scoring, const struct engine_request *r
     struct engine_worker *worker = scoring->worker;
     const struct model *model = answer->view.snapshot->model;
     bool examples = request->task == ENGINE_SIMILAR || request->task == ENGINE_COMPLEMENT;
-    bool ok = examples ? recommender_prepare_examples(&scoring->user, model, scoring->events, scoring->event_count,
-                                                      &worker->arena)
-                       : recommender_prepare(&scoring->user, model, scoring->events, scoring->event_count,
-                                             request->now_ms, &worker->arena);
+    size_t count = request->task == ENGINE_TOP ? 0 : scoring->event_count; /* what is at the top is so for everybody */
+    bool ok =
+        examples
+            ? recommender_prepare_examples(&scoring->user, model, scoring->events, scoring->event_count, &worker->arena)
+            : recommender_prepare(&scoring->user, model, scoring->events, count, request->now_ms, &worker->arena);
     if (model->architecture.view_count == 0 && has_spaces(worker->engine))
         degrade(answer, "no_features");
     scoring->context.weight = scoring->part_weight;
-    return (ok && add_cooccurrence(scoring, scoring->events, scoring->event_count)) || out_of_memory(st);
+    return (ok && add_cooccurrence(scoring, scoring->events, count)) || out_of_memory(st);
 }
 
 static bool read_events(struct scoring *scoring, const struct engine_request *request, const uint32_t *ids,
                         struct engine_answer *answer, struct status *st)
 {
     bool examples = request->task == ENGINE_SIMILAR || request->task == ENGINE_COMPLEMENT;
-    if (request->task == ENGINE_TOP)
-        return true;
     if (examples) {
         scoring->events =
             engine_history_examples(scoring->worker, &answer->view, request, ids, answer, &scoring->event_count, st);
@@ -163,10 +162,10 @@ static bool read_events(struct scoring *scoring, const struct engine_request *re
             degrade(answer, "no_examples");
         return scoring->events != NULL;
     }
-    bool named = request->user != NULL && request->user[0] != '\0';
+    bool named = request->user != NULL && request->user[0] != '\0', top = request->task == ENGINE_TOP;
     if (named && scoring->worker->history.user_id == 0)
         degrade(answer, "unknown_user");
-    else if (scoring->worker->history.count == 0)
+    else if (!top && scoring->worker->history.count == 0)
         degrade(answer, "no_history");
     scoring->events = engine_history_events(scoring->worker, &answer->view, SIZE_MAX, &scoring->event_count);
     return scoring->events != NULL || out_of_memory(st);
@@ -202,7 +201,8 @@ static bool make_list(struct scoring *scoring, const struct engine_request *requ
     size_t n = request->n > 0 ? request->n : request->item_count, qualifying = count_rows(&answer->view);
     struct engine_plan plan = engine_plan_make(worker, request, a, qualifying, scoring->event_count, n, answer);
     scoring->candidates_most = plan.candidates;
-    scoring->events += scoring->event_count - plan.history;
+    if (plan.history < scoring->event_count)
+        scoring->events += scoring->event_count - plan.history;
     scoring->event_count = plan.history;
     int64_t begin_us = timestamp_monotonic_us();
     if (!prepare_user(scoring, request, answer, st) || !engine_weigh(scoring, request, st))
@@ -210,8 +210,8 @@ static bool make_list(struct scoring *scoring, const struct engine_request *requ
     struct ranking ranking;
     if (!ranking_compute(scoring, n, &ranking, st))
         return false;
-    if (plan.candidates == SIZE_MAX)
-        engine_plan_learn(worker, recommender_cost(a, plan.history) * qualifying, begin_us);
+    if (plan.candidates == SIZE_MAX && request->task != ENGINE_TOP)
+        engine_plan_learn(worker, ranking_cost(worker->engine->config, a, qualifying, plan.history), begin_us);
     if (!engine_describe_items(scoring, &ranking, answer))
         return out_of_memory(st);
     engine_describe_shortage(scoring, &ranking, n, answer);

@@ -22,13 +22,14 @@ static void note(struct engine_worker *worker, struct engine_answer *answer, con
     answer->degraded[answer->degraded_count++] = text;
 }
 
-/* events of which `qualifying` candidates can be scored in so many multiply-adds */
-static size_t length_within(const struct architecture *a, double cost, size_t qualifying, size_t length)
+/* events with which `qualifying` rows can be ranked in so many multiply-adds */
+static size_t length_within(const struct config *config, const struct architecture *a, double cost, size_t qualifying,
+                            size_t length)
 {
     size_t least = 0; /* fits, if anything does */
     while (least < length) {
         size_t middle = least + (length - least + 1) / 2;
-        if ((double)recommender_cost(a, middle) * (double)qualifying <= cost)
+        if ((double)ranking_cost(config, a, qualifying, middle) <= cost)
             least = middle;
         else
             length = middle - 1;
@@ -40,22 +41,23 @@ struct engine_plan engine_plan_make(struct engine_worker *worker, const struct e
                                     const struct architecture *a, size_t qualifying, size_t length, size_t n,
                                     struct engine_answer *answer)
 {
+    const struct config *config = worker->engine->config;
     struct engine_plan plan = {length, SIZE_MAX};
     if (request->deadline_us == 0 || length == 0)
         return plan;
     float speed = worker->ns_per_product > 0 ? worker->ns_per_product : NS_AT_FIRST;
     double left_ns = (double)(request->deadline_us - timestamp_monotonic_us()) * 1000 * RESERVE;
     double fits = left_ns / (double)speed;
-    if ((double)recommender_cost(a, length) * (double)qualifying <= fits)
+    if ((double)ranking_cost(config, a, qualifying, length) <= fits)
         return plan;
     size_t least = length < HISTORY_LEAST ? length : HISTORY_LEAST;
-    plan.history = length_within(a, fits, qualifying, length);
+    plan.history = length_within(config, a, fits, qualifying, length);
     if (plan.history >= least) {
         note(worker, answer, "history", length, plan.history);
         return plan;
     }
     plan.history = least;
-    double scan = (double)qualifying * (double)recommender_cost(a, 1) / 2; /* one product a row and view */
+    double scan = (double)qualifying * (double)recommender_cost(a, 1);
     double candidates = (fits - scan) / (double)recommender_cost(a, least);
     if (candidates >= CANDIDATES_LEAST && candidates >= (double)n) {
         plan.candidates = (size_t)candidates;

@@ -10,6 +10,7 @@
 
 /* A block of rows with fewer qualifying ones than this is gathered rather than scored whole. */
 #define DENSE_ROWS 48
+#define SPARSE     4 /* one row in so many: then reading each by itself is faster than reading all */
 #define DAY_MS     86400000.0
 
 static bool out_of_memory(struct status *st)
@@ -91,11 +92,16 @@ bool ranking_parts(const struct scoring *scoring, const struct ranked *items, si
 
 /* ---- all qualifying rows */
 
+/* set bits of `count` rows from `first` */
 static size_t count_alive(const struct snapshot_view *view, size_t first, size_t count)
 {
-    size_t total = 0;
-    for (size_t row = first; row < first + count; row++)
-        total += alive(view, row);
+    size_t total = 0, end = first + count;
+    while (first < end) {
+        size_t begin = first % 64, bits = 64 - begin < end - first ? 64 - begin : end - first;
+        uint64_t word = view->alive[first / 64] >> begin;
+        total += (size_t)__builtin_popcountll(bits == 64 ? word : word & (((uint64_t)1 << bits) - 1));
+        first += bits;
+    }
     return total;
 }
 
@@ -156,25 +162,59 @@ static void choose_promoted(const struct scoring *scoring, const uint64_t *promo
         choose(scoring->view, chosen, best[i]);
 }
 
+static void rule_out_dead(const struct snapshot_view *view, size_t first, size_t count, float *score)
+{
+    for (size_t row = first; row < first + count; row = (row / 64 + 1) * 64) {
+        uint64_t dead = ~view->alive[row / 64] >> (row % 64) << (row % 64);
+        if (first + count < (row / 64 + 1) * 64)
+            dead &= ((uint64_t)1 << ((first + count) % 64)) - 1;
+        for (; dead != 0; dead &= dead - 1)
+            score[row / 64 * 64 + (size_t)__builtin_ctzll(dead)] = -INFINITY;
+    }
+}
+
+/* the cheap score of a block's qualifying rows; where few of them qualify only those are read */
+static void scan_block(const struct scoring *scoring, const struct snapshot_segment *segment, size_t at, size_t count,
+                       float *score)
+{
+    uint32_t row[RECOMMENDER_BLOCK];
+    float some[RECOMMENDER_BLOCK];
+    size_t first = segment->first + at, used = 0, qualifying = count_alive(scoring->view, first, count);
+    if (qualifying * SPARSE > count) {
+        recommender_scan(&scoring->user, scoring->part_weight, &segment->rows, at, count, score + first);
+        for (size_t i = 0; i < count && scoring->boost != NULL; i++)
+            score[first + i] += scoring->boost[first + i];
+        if (qualifying < count)
+            rule_out_dead(scoring->view, first, count, score);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        score[first + i] = -INFINITY;
+        row[used] = (uint32_t)(at + i);
+        used += alive(scoring->view, first + i);
+    }
+    recommender_scan_some(&scoring->user, scoring->part_weight, &segment->rows, row, used, some);
+    for (size_t i = 0; i < used; i++)
+        score[segment->first + row[i]] = some[i] + boost_of(scoring, segment->first + row[i]);
+}
+
 /* the best of a cheap score over every qualifying row */
 static bool choose_by_scan(const struct scoring *scoring, uint64_t *chosen, size_t most)
 {
     const struct snapshot_view *view = scoring->view;
     struct arena *arena = &scoring->worker->arena;
-    float *score = arena_floats(arena, view->row_count);
+    float *score = arena_floats(arena, view->row_count + 1);
     uint32_t *best = arena_alloc(arena, most * sizeof *best);
     if (score == NULL || best == NULL)
         return false;
     for (size_t s = 0; s < view->segment_count; s++) {
         const struct snapshot_segment *segment = view->snapshot->segments[s];
-        if (segment->first >= view->row_count)
-            break;
-        size_t count = view->row_count - segment->first;
-        count = count < segment->capacity ? count : segment->capacity;
-        recommender_scan(&scoring->user, scoring->part_weight, &segment->rows, 0, count, score + segment->first);
+        for (size_t at = 0; at < segment->capacity && segment->first + at < view->row_count; at += RECOMMENDER_BLOCK) {
+            size_t left = segment->capacity - at, rows = view->row_count - segment->first - at;
+            left = left < rows ? left : rows;
+            scan_block(scoring, segment, at, left < RECOMMENDER_BLOCK ? left : RECOMMENDER_BLOCK, score);
+        }
     }
-    for (size_t row = 0; row < view->row_count; row++)
-        score[row] = alive(view, row) ? score[row] + boost_of(scoring, row) : -INFINITY;
     size_t count = topk_select(best, score, NULL, view->row_count, most);
     for (size_t i = 0; i < count; i++)
         choose(view, chosen, best[i]);
@@ -231,14 +271,6 @@ static bool choose_candidates(const struct scoring *scoring, size_t most, struct
 
 /* ---- the best n */
 
-static int compare_scores(const void *left, const void *right)
-{
-    const struct ranked *a = left, *b = right;
-    if (a->score != b->score)
-        return a->score > b->score ? -1 : 1;
-    return (a->row > b->row) - (a->row < b->row);
-}
-
 static int compare_names(const void *left, const void *right, void *view)
 {
     const struct ranked *a = left, *b = right;
@@ -268,10 +300,9 @@ static void settle_ties(const struct scoring *scoring, const float *score, float
     }
 }
 
-/* Best first, equal scores by name. A name is a look into the item's record, which is far away: most scores differ, and none is needed. */
-static void order_items(const struct scoring *scoring, struct ranked *items, size_t count)
+/* Items that are best first, equal scores by name. A name is a look into the item's record, which is far away: most scores differ, and none is needed. */
+static void order_ties(const struct scoring *scoring, struct ranked *items, size_t count)
 {
-    qsort(items, count, sizeof *items, compare_scores);
     for (size_t first = 0, end; first < count; first = end) {
         for (end = first + 1; end < count && items[end].score == items[first].score;)
             end++;
@@ -311,7 +342,7 @@ static bool take_best(const struct scoring *scoring, const float *score, size_t 
     }
     if (count == n && n > 0)
         settle_ties(scoring, score, score[best[count - 1]], items, strict, count);
-    order_items(scoring, items, count);
+    order_ties(scoring, items, count);
     *ranking = (struct ranking){.items = items, .count = count, .broken_cap = -1};
     if (count < n)
         fill_with_newest(scoring, n, score, ranking);
@@ -342,7 +373,8 @@ static void score_top(const struct scoring *scoring, float *score)
         if (!alive(view, row))
             continue;
         const struct snapshot_segment *segment = snapshot_segment_of(view, row);
-        score[row] = top_score(scoring, scoring->request->top, segment->items[row - segment->first]);
+        float top = top_score(scoring, scoring->request->top, segment->items[row - segment->first]);
+        score[row] = top != 0 ? top : -INFINITY; /* says nothing: listed behind, the newest first */
     }
 }
 
@@ -390,6 +422,14 @@ static bool rerank_growing(const struct scoring *scoring, const float *score, si
             return true;
         arena_rewind(&scoring->worker->arena, mark);
     }
+}
+
+size_t ranking_cost(const struct config *config, const struct architecture *a, size_t rows, size_t length)
+{
+    size_t full = rows * recommender_cost(a, length), candidates = (size_t)config->model_candidates;
+    if (full <= (size_t)config->model_exhaustive)
+        return full;
+    return rows * recommender_cost(a, 1) + candidates * recommender_cost(a, length);
 }
 
 bool ranking_compute(const struct scoring *scoring, size_t n, struct ranking *ranking, struct status *st)

@@ -45,6 +45,9 @@ struct ranking {
  * as the list is short. Errors as engine_rerank. */
 bool ranking_compute(const struct scoring *scoring, size_t n, struct ranking *ranking, struct status *st);
 
+/* Multiply-adds of ranking so many rows: all of them in full, or in a large shop a scan and the candidates. */
+size_t ranking_cost(const struct config *config, const struct architecture *architecture, size_t rows, size_t length);
+
 /* The parts (count, PART_STREAMS + streams) of some rows' scores, in order. */
 bool ranking_parts(const struct scoring *scoring, const struct ranked *items, size_t count, float **parts);
 

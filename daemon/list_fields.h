@@ -40,9 +40,9 @@ struct list_fields {
     LIST_REPEATED(r, caps), .seen = (r)->seen, .user = (r)->user, .now = (r)->now, .counts = (r)->counts,              \
     .catalogue = (r)->catalogue, .filter = (r)->filter, .rerank = (r)->rerank, .scenario = (r)->scenario,              \
     LIST_NUMBER(r, n), LIST_NUMBER(r, exclude_seen), LIST_NUMBER(r, diversity), LIST_NUMBER(r, novelty),               \
-    LIST_NUMBER(r, calibration), LIST_NUMBER(r, pool)
+    LIST_NUMBER(r, calibration), LIST_NUMBER(r, pool), LIST_NUMBER(r, price_ceiling), LIST_NUMBER(r, serendipity)
 #define LIST_FIELDS_MODEL(r)                                                                                           \
-    LIST_REPEATED(r, weights), .model = (r)->model, LIST_NUMBER(r, price_ceiling), LIST_NUMBER(r, serendipity)
+    LIST_REPEATED(r, weights), .model = (r)->model
 #define LIST_FIELDS_LOG(r) .min_seq = (r)->min_seq, .at_seq = (r)->at_seq
 #define LIST_FIELDS_SESSION(r) LIST_REPEATED(r, events), LIST_REPEATED(r, current), LIST_NUMBER(r, deadline_ms)
 /* clang-format on */

@@ -260,6 +260,7 @@ struct snapshot *snapshot_build(struct model *model, struct catalog *catalog, st
         snapshot_release(snapshot);
         return NULL;
     }
+    snapshot->catalog = catalog;
     snapshot->position = position;
     publish(snapshot, 0, count);
     return snapshot;

@@ -49,6 +49,7 @@ struct snapshot {
     uint64_t *alive;                 /* bits; room for every row that the segments can hold; guarded by lock */
     size_t alive_count, base_count;
     struct columns *columns;                /* attributes by row */
+    struct catalog *catalog;                /* whose items these are; outlives the snapshot */
     _Atomic(struct snapshot_page *) *pages; /* row of an item: atomics, read without the lock */
 };
 

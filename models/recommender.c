@@ -407,6 +407,17 @@ void recommender_score(const struct recommender_user *user, const struct recomme
         finish(user, context, block, c, part + c * stride, score + c);
 }
 
+/* what the view's share of a scan weighs: its streams, as judged by */
+static float scan_weight(const struct recommender_user *user, const float *part_weight, int view)
+{
+    const struct architecture *a = &user->model->architecture;
+    float weight = 0;
+    for (int i = 0; i < a->stream_count; i++)
+        if (a->similarities[a->streams[i].judge].candidate_view == view)
+            weight += user->model->weights.stream[i] * part_weight[PART_STREAMS + i];
+    return user->query[view] == NULL ? 0 : weight;
+}
+
 void recommender_scan(const struct recommender_user *user, const float *part_weight, const struct encoder_rows *rows,
                       size_t first, size_t count, float *score)
 {
@@ -420,12 +431,28 @@ void recommender_scan(const struct recommender_user *user, const float *part_wei
     memset(score, 0, count * sizeof *score);
     for (int v = 0; v < a->view_count; v++) {
         size_t r = (size_t)a->views[v].components;
-        float weight = 0;
-        for (int i = 0; i < a->stream_count; i++)
-            if (a->similarities[a->streams[i].judge].candidate_view == v)
-                weight += user->model->weights.stream[i] * part_weight[PART_STREAMS + i];
-        if (user->query[v] != NULL && weight != 0)
+        float weight = scan_weight(user, part_weight, v);
+        if (weight != 0)
             matrix_vector(score, rows->role[v][ROLE_CANDIDATE_VALUE] + first * r, user->query[v], count, r, weight,
                           true);
+    }
+}
+
+void recommender_scan_some(const struct recommender_user *user, const float *part_weight,
+                           const struct encoder_rows *rows, const uint32_t *row, size_t count, float *score)
+{
+    const struct architecture *a = &user->model->architecture;
+    if (user->state != NULL) {
+        size_t d = (size_t)a->width;
+        for (size_t i = 0; i < count; i++)
+            score[i] = *user->model->weights.sequence_scale * matrix_dot(rows->output + row[i] * d, user->state, d);
+        return;
+    }
+    memset(score, 0, count * sizeof *score);
+    for (int v = 0; v < a->view_count; v++) {
+        size_t r = (size_t)a->views[v].components;
+        float weight = scan_weight(user, part_weight, v);
+        for (size_t i = 0; weight != 0 && i < count; i++)
+            score[i] += weight * matrix_dot(rows->role[v][ROLE_CANDIDATE_VALUE] + row[i] * r, user->query[v], r);
     }
 }

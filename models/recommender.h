@@ -91,6 +91,10 @@ void recommender_score(const struct recommender_user *user, const struct recomme
 void recommender_scan(const struct recommender_user *user, const float *part_weight, const struct encoder_rows *rows,
                       size_t first, size_t count, float *score);
 
+/* The same for single rows: score (count) of row[i]. What lies between is not read. */
+void recommender_scan_some(const struct recommender_user *user, const float *part_weight,
+                           const struct encoder_rows *rows, const uint32_t *row, size_t count, float *score);
+
 /* Multiply-adds of scoring one candidate against `length` events. */
 size_t recommender_cost(const struct architecture *architecture, size_t length);
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIELDS_MAX 64 /* of a message; the schema has 17 */
+#define FIELDS_MAX 64 /* of a message; the schema has 31 */
 
 static ProtobufCMessage *decode_message(const struct decoder *d, json_t *object, const ProtobufCMessageDescriptor *type,
                                         const struct place *at);

@@ -107,3 +107,14 @@ bench-knobs:
 	sh etc/setup.sh build test bench
 	+@$(MAKE) -j2 all
 	/usr/bin/python3 -B tests/bench/bench_knobs.py $(SETS:%=--set %) $(USERS:%=--users %) $(DATA:%=--data %)
+
+# make bench-filters [ITEMS=N]: what a filter costs among a million items; 1 where one is slower than none
+.PHONY: bench-filters bench_programs
+$(out)/tests/bench/bench_filters: $(out)/tests/bench/bench_filters.o $(layers)
+	$(say) LINK $@
+	$(CC) $(LDFLAGS_$(BUILD)) -o $@ $^ $(LIBS)
+bench_programs: $(out)/tests/bench/bench_filters
+bench-filters:
+	sh etc/setup.sh build
+	+@$(MAKE) -j2 bench_programs
+	{ echo "# Filters"; echo; build/release/tests/bench/bench_filters $(ITEMS); } > build/bench-filters.md; code=$$?; cat build/bench-filters.md; exit $$code

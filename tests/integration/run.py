@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run every test here, or those named (test_wire, test_wire.Encodings), and end with one line: N passed, N failed."""
+"""Run every test here and in ../acceptance, or those named (test_wire, test_wire.Encodings), and end with one line: N passed, N failed."""
 import os
 import sys
 import unittest
@@ -17,9 +17,12 @@ class Result(unittest.TextTestResult):
 
 
 def main():
-    sys.path.insert(0, HERE)
-    loader = unittest.defaultTestLoader
-    chosen = loader.loadTestsFromNames(sys.argv[1:]) if sys.argv[1:] else loader.discover(HERE, "test_*.py")
+    folders = [HERE, os.path.join(os.path.dirname(HERE), "acceptance")]
+    sys.path[:0] = folders
+    loader = unittest.TestLoader()
+    names = sys.argv[1:] or sorted(name[:-3] for folder in folders for name in os.listdir(folder)
+                                   if name.startswith("test_") and name.endswith(".py"))
+    chosen = loader.loadTestsFromNames(names)
     result = unittest.TextTestRunner(verbosity=1, resultclass=Result).run(chosen)
     failed_tests = {getattr(test, "test_case", test).id() for test, _ in result.failures + result.errors}
     failed = len(failed_tests) + len(result.unexpectedSuccesses)

@@ -75,6 +75,7 @@ static void put(size_t row, struct store_item fields)
 {
     records[row] = catalog_item_new(&fields, NULL, NULL, 0);
     cr_assert_not_null(records[row]);
+    cr_assert(catalog_publish(catalog, catalog_item_acquire(records[row]), NULL));
 }
 
 /* ---- conditions */
