@@ -83,11 +83,15 @@ static void tend_counts(struct background *b)
     int64_t now_ms = timestamp_now_ms();
     void *bytes;
     size_t size;
+    if (b->holds > 0)
+        return;
+    if (atomic_exchange(&b->recount, false))
+        counting_recount(&b->counting);
     if (!counting_catch_up(&b->counting, &st)) {
         log_warn("counts_behind", "%s", st.message);
         return;
     }
-    if (!counting_is_due(&b->counting, now_ms))
+    if (b->holds > 0 || b->recount || !counting_is_due(&b->counting, now_ms))
         return;
     if (!counting_publish(&b->counting, now_ms, false, &bytes, &size, &st)) {
         log_warn("counts_not_published", "%s", st.message);
@@ -132,6 +136,19 @@ static void *run(void *argument)
         describe_snapshot(b);
     }
     return NULL;
+}
+
+void background_hold_counts(struct background *b)
+{
+    atomic_fetch_add(&b->holds, 1);
+}
+
+void background_release_counts(struct background *b, bool moved)
+{
+    if (moved)
+        atomic_store(&b->recount, true);
+    atomic_fetch_sub(&b->holds, 1);
+    background_changed(b, moved, 0);
 }
 
 bool background_order(struct background *b, struct registry_order *order, struct status *st)
@@ -207,6 +224,8 @@ void background_stop(struct background *b)
     pthread_join(b->thread, NULL);
     b->running = false;
     registry_end(&b->registry);
+    if (b->recount || b->counting.broken)
+        return; /* the next start rebuilds them */
     if (counting_catch_up(&b->counting, &st) &&
         counting_publish(&b->counting, timestamp_now_ms(), true, &bytes, &size, &st))
         store_counts(b, timestamp_now_ms(), bytes, size);

@@ -8,6 +8,8 @@
 #include "daemon/registry.h"
 #include "daemon/writer.h"
 
+#include <stdatomic.h>
+
 struct background {
     struct engine *engine;
     struct writer *writer;
@@ -21,6 +23,8 @@ struct background {
     bool running, stopping, dirty; /* guarded by lock */
     int64_t items_changed_us;      /* last change of an item; 0: none since the last look; guarded by lock */
     int64_t first_change_us;
+    atomic_int holds;    /* merges of users that are being written */
+    atomic_bool recount; /* users have been merged */
 };
 
 /* Load or make what answers requests: behaviours must be known. Called before the writer starts, with the writing connection: the first default
@@ -33,6 +37,10 @@ bool background_start(struct background *background, struct writer *writer, stru
 
 /* Told by the writer after each commit. */
 void background_changed(void *background, size_t events, size_t items);
+
+/* From before users are merged until the commit no counts are published; released with `moved`, they are rebuilt first. Any thread. */
+void background_hold_counts(struct background *background);
+void background_release_counts(struct background *background, bool moved);
 
 /* Have something done with models; any thread. As registry_submit. */
 bool background_order(struct background *background, struct registry_order *order, struct status *st);

@@ -80,9 +80,17 @@ static int by_user(const void *left, const void *right)
     return (a->user_id > b->user_id) - (a->user_id < b->user_id);
 }
 
+void counting_recount(struct counting *c)
+{
+    c->broken = true;
+}
+
 bool counting_catch_up(struct counting *c, struct status *st)
 {
     int64_t committed = c->engine->committed;
+    int64_t now_us = timestamp_monotonic_us();
+    if (c->broken && now_us - c->rebuilt_us < QUIET_SHARE * c->rebuild_us)
+        return true;
     if (c->broken) { /* half of a user may have been taken out: only the log knows */
         counts_free(c->whole);
         c->whole = NULL;
@@ -92,6 +100,8 @@ bool counting_catch_up(struct counting *c, struct status *st)
         c->broken = c->failed = false;
         c->position = committed;
         c->pending_events++;
+        c->rebuilt_us = timestamp_monotonic_us();
+        c->rebuild_us = c->rebuilt_us - now_us;
     }
     while (c->position < committed) {
         size_t count;
@@ -118,7 +128,7 @@ bool counting_catch_up(struct counting *c, struct status *st)
 bool counting_is_due(const struct counting *c, int64_t now_ms)
 {
     const struct config *config = c->engine->config;
-    if (c->pending_events == 0)
+    if (c->pending_events == 0 || c->broken)
         return false;
     int64_t quiet_us = timestamp_monotonic_us() - c->counted_us;
     return c->total_events < (uint64_t)config->counts_publish_events ||
@@ -169,14 +179,15 @@ bool counting_publish(struct counting *c, int64_t now_ms, bool final, void **byt
 
 static bool load(struct counting *c, struct status *st)
 {
-    int64_t position;
+    int64_t position, merged;
     void *bytes;
     size_t size;
-    if (!store_counts_load(c->reader, INT64_MAX, &position, &bytes, &size, st))
+    if (!store_merged_position(c->reader, &merged, st) ||
+        !store_counts_load(c->reader, INT64_MAX, &position, &bytes, &size, st))
         return false;
     const uint64_t *head = bytes;
     if (bytes != NULL && size > HEAD_BYTES && head[0] == signature(c->engine) &&
-        head[1] == XXH3_64bits(head + 2, size - HEAD_BYTES) && position <= c->engine->committed)
+        head[1] == XXH3_64bits(head + 2, size - HEAD_BYTES) && position <= c->engine->committed && position >= merged)
         c->whole = counts_read(head + 2, size - HEAD_BYTES, NULL);
     free(bytes);
     c->position = c->whole == NULL ? 0 : position;

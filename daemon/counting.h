@@ -23,13 +23,18 @@ struct counting {
     struct store_event *tail;    /* buffer */
     struct counting_event *user; /* buffer */
     size_t user_count, user_capacity;
-    bool failed; /* memory ran out while reading a user */
-    bool broken; /* the sums are in between: to be rebuilt */
+    bool failed;                    /* memory ran out while reading a user */
+    bool broken;                    /* the sums are in between: to be rebuilt */
+    int64_t rebuilt_us, rebuild_us; /* when the last rebuild ended, monotonic, and how long it took */
 };
 
 /* Load the stored counts, or rebuild them, up to the committed position, and publish that. `reader` stays the caller's. */
 bool counting_start(struct counting *counting, struct engine *engine, struct store *reader, struct status *st);
 void counting_close(struct counting *counting);
+
+/* Users have been merged: the sums are of sequences that are no longer there. They are rebuilt with the next counting_catch_up, which spends at most a twentieth of the
+ * time on that; until then nothing is counted. */
+void counting_recount(struct counting *counting);
 
 /* Count what has been committed since. */
 bool counting_catch_up(struct counting *counting, struct status *st);

@@ -148,6 +148,8 @@ const struct ctl_command ctl_commands[] = {
      "Items that are not there are named on stderr and are no error."},
     {"item list", "", "list the catalogue", 0, 0, item_list_options, ctl_run_item_list, NULL},
     {"user history", "USER", "what a user did, newest first", 1, 1, history_options, ctl_run_user_history, NULL},
+    {"user merge", "FROM INTO", "make a session or a second account the same user", 2, 2, no_options, ctl_run_user_merge,
+     "Events of FROM become those of INTO. Where nobody is called INTO, FROM gets that name."},
     {"recommend", "[USER]", "the best items for a user", 0, 1, list_options, ctl_run_recommend,
      "Without USER: for somebody of whom nothing is known but --current.\n\n"
      "Example:\n"

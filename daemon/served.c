@@ -6,9 +6,9 @@
 #include <uthash.h>
 #include <utlist.h>
 
-#define ID_BYTES      33
+#define ID_BYTES       33
 #define ENTRY_OVERHEAD 64 /* bytes of an entry in the table, about */
-#define SHARE_MOST    8  /* one list takes at most this part of the room */
+#define SHARE_MOST     8  /* one list takes at most this part of the room */
 
 struct served_entry {
     char id[ID_BYTES];

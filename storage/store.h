@@ -79,6 +79,15 @@ struct store_user {
 bool store_user_find(struct store *store, const char *name, bool create, int64_t *user_id, bool *created,
                      struct status *st);
 
+/* Make `from` the same user as `into` (writer, in a transaction): its events become those of `into` and keep their positions; where both have an event of the same
+ * key that of `from` goes (`*duplicates`). Where nobody is called `into`, `from` gets that name and nothing else changes. `from` is nobody afterwards. Takes a log
+ * position. `*renamed`: no event moved, so that sums over users' sequences still hold. NOT_FOUND / UNKNOWN_USER where nobody is called `from`. */
+bool store_user_merge(struct store *store, const char *from, const char *into, int64_t *moved, int64_t *duplicates,
+                      bool *renamed, int64_t *position, struct status *st);
+
+/* The position of the last merge that moved events, 0: none. Sums from before it are of sequences that are no longer there. */
+bool store_merged_position(struct store *store, int64_t *position, struct status *st);
+
 /* Up to `capacity` users in the order (bucket, user_id), after (`after_bucket`, `after_user_id`) and with bucket < `end_bucket`. Start with (-1, 0). */
 bool store_user_list(struct store *store, int32_t after_bucket, int64_t after_user_id, int32_t end_bucket,
                      struct store_user *out, size_t capacity, size_t *count, struct status *st);

@@ -16,6 +16,7 @@ enum total {
     TOTAL_POSITION, /* from here on: the last one given out */
     TOTAL_USER_ID,
     TOTAL_ITEM_ID,
+    TOTAL_MERGED, /* position of the last merge of users that moved events */
     TOTAL_COUNT
 };
 

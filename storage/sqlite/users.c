@@ -68,6 +68,62 @@ bool store_user_find(struct store *store, const char *name, bool create, int64_t
     return true;
 }
 
+static bool move_events(struct store *store, int64_t from, int64_t into, int64_t *moved, int64_t *duplicates,
+                        struct status *st)
+{
+    sqlite3_stmt *s = sql_use(store, SQL_USER_EVENTS_MOVE);
+    if (!sql_run(store, SQL_USER_EVENTS_MOVE, sqlite3_bind_int64(s, 1, from) | sqlite3_bind_int64(s, 2, into), st))
+        return false;
+    *moved = sqlite3_changes64(store->db);
+    s = sql_use(store, SQL_USER_EVENTS_DELETE);
+    if (!sql_run(store, SQL_USER_EVENTS_DELETE, sqlite3_bind_int64(s, 1, from), st))
+        return false;
+    *duplicates = sqlite3_changes64(store->db);
+    s = sql_use(store, SQL_USER_DELETE);
+    if (!sql_run(store, SQL_USER_DELETE, sqlite3_bind_int64(s, 1, from), st))
+        return false;
+    store->current[TOTAL_USERS]--;
+    store->current[TOTAL_EVENTS] -= *duplicates;
+    return true;
+}
+
+static bool rename_user(struct store *store, int64_t user_id, const char *name, struct status *st)
+{
+    const size_t length = strlen(name);
+    sqlite3_stmt *s = sql_use(store, SQL_USER_RENAME);
+    const int bound = sqlite3_bind_int64(s, 1, user_id) | sqlite3_bind_text(s, 2, name, (int)length, SQLITE_STATIC) |
+                      sqlite3_bind_int(s, 3, (int)(XXH3_64bits(name, length) % USER_BUCKETS));
+    return sql_run(store, SQL_USER_RENAME, bound, st);
+}
+
+bool store_user_merge(struct store *store, const char *from, const char *into, int64_t *moved, int64_t *duplicates,
+                      bool *renamed, int64_t *position, struct status *st)
+{
+    int64_t from_id, into_id;
+    *moved = *duplicates = 0;
+    if (!store_user_find(store, from, false, &from_id, NULL, st) ||
+        !store_user_find(store, into, false, &into_id, NULL, st))
+        return false;
+    if (from_id == 0)
+        return status_fail_field(st, STATUS_NOT_FOUND, "UNKNOWN_USER", "from", "there is no user '%.64s'", from);
+    if (!transaction_open(store, st))
+        return false;
+    *renamed = into_id == 0;
+    if (!(into_id == 0 ? rename_user(store, from_id, into, st)
+                       : move_events(store, from_id, into_id, moved, duplicates, st)))
+        return false;
+    totals_take(store, TOTAL_POSITION);
+    *position = store->current[TOTAL_POSITION];
+    if (!*renamed)
+        store->current[TOTAL_MERGED] = *position;
+    return true;
+}
+
+bool store_merged_position(struct store *store, int64_t *position, struct status *st)
+{
+    return totals_read(store, TOTAL_MERGED, position, st);
+}
+
 bool store_user_list(struct store *store, int32_t after_bucket, int64_t after_user_id, int32_t end_bucket,
                      struct store_user *out, size_t capacity, size_t *count, struct status *st)
 {

@@ -229,6 +229,83 @@ class Everybody(SharedDaemon):
             self.assertEqual(self.refused(INVALID_ARGUMENT, "recommend", user="u", deadline_ms=bad).field, "deadline_ms")
 
 
+class Merges(SharedDaemon):
+    """A session becomes a user."""
+    ITEMS = 40
+
+    @classmethod
+    def fill(cls, client):
+        shop.put_items(client, cls.ITEMS)
+        for n in range(10):
+            shop.put_events(client, "crowd%d" % n, [n, n + 10, n + 20])
+
+    def setUp(self):
+        self.session, self.user = self.id() + ".session", self.id() + ".user"
+
+    def merge(self, **params):
+        return self.client.call("user.merge", **{"from": self.session, "into": self.user, **params})
+
+    def history(self, user):
+        reply = self.client.call("user.history", user=user)
+        return reply["known"], [e["item"] for e in reversed(reply["events"])]
+
+    def settled(self, seq):
+        until(lambda: int(self.client.call("status")["counts"]) >= int(seq), "counts after the merge")
+
+    def test_a_session_gets_its_name(self):
+        shop.put_events(self.client, self.session, [1, 2])
+        users = int(self.client.call("status")["users"])
+        reply = self.merge()
+        self.assertEqual((reply["known"], reply["moved"], reply["duplicates"]), (True, "0", "0"))
+        self.assertEqual(self.history(self.user), (True, [item_name(1), item_name(2)]))
+        self.assertEqual(self.history(self.session), (False, []))
+        self.assertFalse({item_name(1), item_name(2)} & set(names(self.client.call("recommend", user=self.user, n=40))))
+        self.assertIn("unknown_user", self.client.call("recommend", user=self.session)["degraded"])
+        until(lambda: int(self.client.call("status")["users"]) == users, "as many users as before")
+
+    def test_two_become_one(self):
+        shop.put_events(self.client, self.user, [1, 2, 3], ts=1760000000000)
+        shop.put_events(self.client, self.session, [4, 5], ts=1760000000001)
+        events, seq = self.client.call("status")["events"], self.client.call("status")["seq"]
+        reply = self.merge()
+        self.assertEqual((reply["known"], reply["moved"]), (True, "2"))
+        self.assertGreater(int(reply["seq"]), int(seq))
+        self.assertEqual(self.history(self.user)[1], [item_name(i) for i in (1, 2, 4, 3, 5)])
+        self.assertEqual(self.history(self.session), (False, []))
+        self.assertEqual(self.client.call("status")["events"], events)
+        self.assertEqual(len(names(self.client.call("recommend", user=self.user, n=40))), self.ITEMS - 5)
+
+    def test_an_event_of_both_counts_once(self):
+        event = {"item": item_name(7), "behaviour": "purchase", "key": "order-1"}
+        for user in (self.session, self.user):
+            self.client.call("event.add", events=[{"user": user, **event}], cascade_create=True)
+        reply = self.merge()
+        self.assertEqual((reply["moved"], reply["duplicates"]), ("0", "1"))
+        self.assertEqual(self.history(self.user)[1], [item_name(7)])
+
+    def test_nobody_to_merge(self):
+        self.assertFalse(self.merge()["known"])
+
+    def test_refused(self):
+        for params, field in (({"from": ""}, "from"), ({"into": ""}, "into"), ({"into": self.session}, "into")):
+            with self.assertRaises(RpcError) as caught:
+                self.merge(**params)
+            self.assertEqual((caught.exception.code, caught.exception.field), (INVALID_ARGUMENT, field))
+
+    def test_counts_are_those_of_the_merged_log(self):
+        """As if it had always been one user: the same list after a kill, when counts are made from the log alone."""
+        shop.put_events(self.client, self.user, [30, 31], ts=1760000000000)
+        shop.put_events(self.client, self.session, [32, 33], ts=1760000005000)
+        self.settled(self.merge()["seq"])
+        before = self.client.call("complement", items=[item_name(31)], n=5)
+        self.assertEqual({item_name(30), item_name(32)} & set(names(before)[:3]), {item_name(30), item_name(32)})
+        self.server.process.kill()
+        self.server.process.wait()
+        self.server.start()
+        after = self.client.call("complement", items=[item_name(31)], n=5, now=before["now_ms"])
+        self.assertEqual([(i["item"], i["score"]) for i in before["items"]], [(i["item"], i["score"]) for i in after["items"]])
+
+
 class Scenarios(SharedDaemon):
     @classmethod
     def setUpClass(cls):

@@ -31,6 +31,7 @@ REQUESTS = [
     ("model.delete", {"name": "none"}, "UNKNOWN_MODEL"),
     ("event.add", {"events": [{"user": "u", "item": "i0000", "key": "k0"}]},
      {"added": 0, "duplicates": 1, "errors": [], "created_users": 0, "created_items": 0}),
+    ("user.merge", {"from": "nobody", "into": "u"}, {"known": False, "moved": 0, "duplicates": 0}),
     ("user.history", {"user": "u", "n": 2}, {"user": "u", "known": True}),
     ("recommend", {"user": "u", "n": 3, "fields": ["title"]}, {"unknown": []}),
     ("rank", {"user": "u", "items": ["i0004", "i0002"]}, {"unknown": []}),

@@ -483,7 +483,8 @@ Test(json_rpc, replies_show_their_top_level_and_leave_out_the_empty_below)
     json_t *value = json_rpc_encode(&list.base);
     cr_expect_str_eq(json_string_value(json_object_get(value, "now_ms")), "9007199254740993");
     json_decref(value);
-    expect_json(&item.base, "{\"item\":\"x\",\"score\":0.1,\"source\":\"\",\"parts\":{},\"label\":\"\"}", "item at the top");
+    expect_json(&item.base, "{\"item\":\"x\",\"score\":0.1,\"source\":\"\",\"parts\":{},\"label\":\"\"}",
+                "item at the top");
     part.key = "text";
     part.value = -0.25;
     item.parts = parts;
