@@ -266,7 +266,7 @@ void engine_worker_close(struct engine_worker *worker)
 
 const char *engine_source_name(enum engine_source source)
 {
-    static const char *const names[] = {"attention", "neighbour", "content", "promotion",
-                                        "trending",  "popular",   "newest"};
+    static const char *const names[] = {"attention",   "neighbour", "content", "promotion",
+                                        "exploration", "trending",  "popular", "newest"};
     return names[source];
 }

@@ -136,10 +136,11 @@ struct engine_request {
 
 /* Where an item of a list came from. */
 enum engine_source {
-    SOURCE_ATTENTION, /* sequence and streams say most */
-    SOURCE_NEIGHBOUR, /* what others did next says most */
-    SOURCE_CONTENT,   /* similar: its features */
-    SOURCE_PROMOTION, /* a promotion's share of the list */
+    SOURCE_ATTENTION,   /* sequence and streams say most */
+    SOURCE_NEIGHBOUR,   /* what others did next says most */
+    SOURCE_CONTENT,     /* similar: its features */
+    SOURCE_PROMOTION,   /* a promotion's share of the list */
+    SOURCE_EXPLORATION, /* drawn at random */
     SOURCE_TRENDING,
     SOURCE_POPULAR,
     SOURCE_NEWEST,
@@ -157,6 +158,7 @@ struct engine_item {
     float score;
     enum engine_source source;
     const char *label; /* of the promotion that put it here, or "" */
+    float propensity;  /* of one drawn at random: how likely it was; 0: it was not */
     int32_t moved;     /* places that rules and knobs moved it up; negative: down */
     size_t part_count;
     struct engine_part parts[ENGINE_PARTS_MAX];

@@ -48,17 +48,18 @@ bool engine_describe_items(const struct scoring *scoring, const struct ranking *
         return false;
     for (size_t i = 0; i < ranking->count; i++) {
         const struct ranked *from = &ranking->items[i];
+        bool promoted = from->promotion >= 0 && (size_t)from->promotion < scoring->rules->promotion_count;
         const struct snapshot_segment *segment = snapshot_segment_of(scoring->view, from->row);
         const float *part = parts + i * stride;
         struct engine_item *item = &answer->items[i];
-        *item =
-            (struct engine_item){.item = segment->items[from->row - segment->first],
-                                 .score = from->score,
-                                 .moved = from->moved,
-                                 .label = from->promotion < 0 ? "" : scoring->rules->promotions[from->promotion].label};
+        *item = (struct engine_item){.item = segment->items[from->row - segment->first],
+                                     .score = from->score,
+                                     .moved = from->moved,
+                                     .propensity = from->propensity,
+                                     .label = promoted ? scoring->rules->promotions[from->promotion].label : ""};
         item->source = from->newest ? SOURCE_NEWEST : find_source(scoring, part, item->item->item.item_id);
         if (from->promotion >= 0)
-            item->source = SOURCE_PROMOTION;
+            item->source = promoted ? SOURCE_PROMOTION : SOURCE_EXPLORATION;
         if (scoring->request->task == ENGINE_TOP) {
             add_part(item, "popularity", from->score - (scoring->boost == NULL ? 0 : scoring->boost[from->row]));
         } else {

@@ -30,6 +30,7 @@ struct ranked {
     uint32_t row;
     bool newest;   /* nothing was known of it: added at the end, newest first, score 0 */
     int promotion; /* of the rules, whose turn brought it to its place; -1: none */
+    float propensity;
     int32_t moved; /* places up from where the score put it */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/engine_rerank.h"
 
+#include "daemon/engine_explore.h"
 #include "models/matrix.h"
 #include "models/rerank.h"
 #include "models/topk.h"
@@ -22,7 +23,9 @@ struct gathering {
     size_t count, considered;
     struct rerank_pool pool;
     struct cap cap[RULES_CAPS_MAX];
-    struct rerank_promotion promotion[RULES_PROMOTIONS_MAX];
+    struct rerank_promotion promotion[RERANK_PROMOTIONS_MAX]; /* the rules', then exploration */
+    size_t promotion_count;
+    struct engine_exploration drawn;
 };
 
 static bool out_of_memory(struct status *st)
@@ -68,6 +71,47 @@ static bool add_promoted(struct gathering *g, const uint64_t *promoted, const fl
     return true;
 }
 
+/* items that hardly anybody has met and that are not in the pool yet */
+static bool add_drawn(struct gathering *g, const float *score, size_t n, const uint64_t *pooled)
+{
+    if (!engine_explore(g->scoring, score, n, &g->drawn))
+        return false;
+    struct ranked *items = arena_alloc(g->arena, (g->count + g->drawn.count + 1) * sizeof *items);
+    if (items == NULL)
+        return false;
+    memcpy(items, g->items, g->count * sizeof *items);
+    for (size_t i = 0; i < g->drawn.count; i++) {
+        uint32_t row = g->drawn.rows[i];
+        bool unknown = score[row] == -INFINITY;
+        if (!is_set(pooled, row))
+            items[g->count++] =
+                (struct ranked){.score = unknown ? 0 : score[row], .row = row, .newest = unknown, .promotion = -1};
+    }
+    g->items = items;
+    return true;
+}
+
+/* who is promoted by which rule; what was drawn is one more promotion */
+static bool name_promoted(struct gathering *g, size_t n)
+{
+    const struct rules *rules = g->scoring->rules;
+    size_t total = rules->promotion_count + (g->drawn.count > 0);
+    for (size_t p = 0; p < total; p++) {
+        bool *promoted = arena_alloc(g->arena, g->count + 1), drawn = p == rules->promotion_count;
+        if (promoted == NULL)
+            return false;
+        for (size_t i = 0; i < g->count; i++)
+            promoted[i] = !drawn && is_set(g->scoring->promoted[p], g->items[i].row);
+        for (size_t i = 0; drawn && i < g->count; i++)
+            for (size_t k = 0; k < g->drawn.count; k++)
+                promoted[i] = promoted[i] || g->items[i].row == g->drawn.rows[k];
+        float share = drawn ? (float)g->drawn.count / (float)n : rules->promotions[p].share;
+        g->promotion[p] = (struct rerank_promotion){share, promoted};
+    }
+    g->promotion_count = total;
+    return true;
+}
+
 /* the pool, and for each promotion enough of its best, caps reckoned with */
 static bool gather_items(struct gathering *g, const struct ranking *pool, const float *score, size_t n)
 {
@@ -86,15 +130,9 @@ static bool gather_items(struct gathering *g, const struct ranking *pool, const 
     for (size_t p = 0; p < rules->promotion_count; p++)
         if (!add_promoted(g, g->scoring->promoted[p], score, extra, pooled))
             return false;
-    for (size_t p = 0; p < rules->promotion_count; p++) {
-        bool *promoted = arena_alloc(g->arena, g->count + 1);
-        if (promoted == NULL)
-            return false;
-        for (size_t i = 0; i < g->count; i++)
-            promoted[i] = is_set(g->scoring->promoted[p], g->items[i].row);
-        g->promotion[p] = (struct rerank_promotion){rules->promotions[p].share, promoted};
-    }
-    return true;
+    if (rules->exploration > 0 && !add_drawn(g, score, n, pooled))
+        return false;
+    return name_promoted(g, n);
 }
 
 /* ---- features */
@@ -373,7 +411,7 @@ static bool gather(struct gathering *g, const struct ranking *pool, const float 
     g->pool.diversity = rules->diversity;
     g->pool.method = rules->rerank == RULE_MMR ? RERANK_MMR : RERANK_DPP;
     g->pool.promotion = g->promotion;
-    g->pool.promotion_count = rules->promotion_count;
+    g->pool.promotion_count = g->promotion_count;
     return rules->cap_count == 0 || set_caps(g, st);
 }
 
@@ -398,6 +436,8 @@ bool engine_rerank(const struct scoring *scoring, const float *score, const stru
         size_t from = result.place[i].candidate;
         items[i] = g->items[from];
         items[i].promotion = result.place[i].promotion;
+        if (items[i].promotion == (int)scoring->rules->promotion_count)
+            items[i].propensity = g->drawn.propensity;
         items[i].moved = (int32_t)from - (int32_t)i;
         list->newest_count += items[i].newest;
     }

@@ -97,6 +97,7 @@ void list_fields_complete(struct list_fields *fields, const struct list_fields *
     complete_number(&fields->serendipity, &preset->serendipity);
     complete_number(&fields->calibration, &preset->calibration);
     complete_number(&fields->pool, &preset->pool);
+    complete_number(&fields->exploration, &preset->exploration);
     complete_number(&fields->deadline_ms, &preset->deadline_ms);
 }
 
@@ -285,11 +286,13 @@ static bool read_knobs(const struct list_fields *f, struct rules *rules, struct 
     if (f->pool.given && f->pool.value < 1)
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "pool", "'pool' is not at least 1");
     rules->price_ceiling = f->price_ceiling.given ? f->price_ceiling.value : 0;
+    rules->seed = f->seed;
     rules->pool = f->pool.given ? (size_t)f->pool.value : 0;
     return read_knob(&f->diversity, "diversity", &rules->diversity, st) &&
            read_knob(&f->novelty, "novelty", &rules->novelty, st) &&
            read_knob(&f->serendipity, "serendipity", &rules->serendipity, st) &&
-           read_knob(&f->calibration, "calibration", &rules->calibration, st);
+           read_knob(&f->calibration, "calibration", &rules->calibration, st) &&
+           read_knob(&f->exploration, "exploration", &rules->exploration, st);
 }
 
 bool list_fields_rules(const struct list_fields *fields, struct arena *arena, struct rules *rules, struct status *st)

@@ -25,8 +25,9 @@ struct list_fields {
     Recsys__Cap **caps;
     Recsys__Event **events;
     Recsys__Example **like, **unlike;
-    struct list_number n, exclude_seen, price_ceiling, diversity, novelty, serendipity, calibration, pool, deadline_ms;
-    const char *user, *min_seq, *at_seq, *now, *model, *counts, *catalogue, *rerank, *scenario, *by;
+    struct list_number n, exclude_seen, price_ceiling, diversity, novelty, serendipity, calibration, pool, exploration,
+        deadline_ms;
+    const char *user, *min_seq, *at_seq, *now, *model, *counts, *catalogue, *rerank, *scenario, *by, *seed;
     bool include_context;
     struct scenarios *scenarios; /* a reference, held for what was taken from one */
 };
@@ -40,7 +41,8 @@ struct list_fields {
     LIST_REPEATED(r, caps), .seen = (r)->seen, .user = (r)->user, .now = (r)->now, .counts = (r)->counts,              \
     .catalogue = (r)->catalogue, .filter = (r)->filter, .rerank = (r)->rerank, .scenario = (r)->scenario,              \
     LIST_NUMBER(r, n), LIST_NUMBER(r, exclude_seen), LIST_NUMBER(r, diversity), LIST_NUMBER(r, novelty),               \
-    LIST_NUMBER(r, calibration), LIST_NUMBER(r, pool), LIST_NUMBER(r, price_ceiling), LIST_NUMBER(r, serendipity)
+    LIST_NUMBER(r, calibration), LIST_NUMBER(r, pool), LIST_NUMBER(r, price_ceiling), LIST_NUMBER(r, serendipity),  \
+    LIST_NUMBER(r, exploration), .seed = (r)->seed
 #define LIST_FIELDS_MODEL(r)                                                                                           \
     LIST_REPEATED(r, weights), .model = (r)->model
 #define LIST_FIELDS_LOG(r) .min_seq = (r)->min_seq, .at_seq = (r)->at_seq
@@ -50,7 +52,7 @@ struct list_fields {
 #define LIST_FIELDS_NONE                                                                                               \
     {                                                                                                                  \
         .user = "", .min_seq = "", .at_seq = "", .now = "", .model = "", .counts = "", .catalogue = "", .rerank = "",  \
-        .scenario = "", .by = ""                                                                                       \
+        .scenario = "", .by = "", .seed = ""                                                                           \
     }
 
 /* Take from `preset` what `fields` does not give. Identity and versions (user, items, now, min_seq, ...) are never taken. */

@@ -51,6 +51,10 @@ static bool fill_item(struct handler *handler, const struct list_fields *f, cons
     out->score = rounded(from->score);
     out->source = (char *)engine_source_name(from->source);
     out->label = (char *)from->label;
+    if (from->propensity > 0) {
+        out->_propensity_case = RECSYS__RANKED_ITEM___PROPENSITY_PROPENSITY;
+        out->propensity = rounded(from->propensity);
+    }
     if (from->moved != 0) {
         out->_moved_case = RECSYS__RANKED_ITEM___MOVED_MOVED;
         out->moved = from->moved;

@@ -65,6 +65,8 @@ struct rules {
     double price_ceiling; /* no item dearer than this many times the median price in the history; 0: none */
     enum rule_rerank rerank;
     float diversity, novelty, serendipity, calibration; /* 0 .. 1; 0: off */
+    float exploration;                                  /* share of places drawn at random among hardly known items */
+    const char *seed;                                   /* of that; NULL or "": none */
     size_t pool;                                        /* candidates that are re-ranked; 0: max(10 n, 200) */
 };
 
@@ -72,7 +74,7 @@ struct rules {
 static inline bool rules_rerank(const struct rules *rules)
 {
     return rules->promotion_count > 0 || rules->cap_count > 0 || rules->diversity > 0 || rules->novelty > 0 ||
-           rules->serendipity > 0 || rules->calibration > 0;
+           rules->serendipity > 0 || rules->calibration > 0 || rules->exploration > 0;
 }
 
 #endif

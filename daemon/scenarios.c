@@ -161,7 +161,7 @@ static const char *not_a_preset(const struct list_fields *f)
         {"user", f->user[0] != '\0'},        {"min_seq", f->min_seq[0] != '\0'}, {"at_seq", f->at_seq[0] != '\0'},
         {"now", f->now[0] != '\0'},          {"model", f->model[0] != '\0'},     {"counts", f->counts[0] != '\0'},
         {"catalogue", f->catalogue[0] != 0}, {"scenario", f->scenario[0] != 0},  {"events", f->n_events > 0},
-        {"current", f->n_current > 0},
+        {"current", f->n_current > 0},       {"seed", f->seed[0] != 0},
     };
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (own[i].given)

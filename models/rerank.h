@@ -14,7 +14,7 @@
 
 #include "models/caps.h"
 
-#define RERANK_PROMOTIONS_MAX 8
+#define RERANK_PROMOTIONS_MAX 9
 #define RERANK_VIEWS_MAX      16
 
 enum rerank_method { RERANK_DPP, RERANK_MMR };

@@ -131,7 +131,7 @@ class Rules(SharedDaemon):
         self.refused("caps[0].most", caps=[{"by": "brand", "most": 3, "window": 3}])
         self.refused("caps[0].by", caps=[{"most": 3}])
         self.assertIn("did you mean", self.refused("caps", caps=[{"by": "brandd", "most": 3}]))
-        for knob in ("diversity", "novelty", "serendipity", "calibration"):
+        for knob in ("diversity", "novelty", "serendipity", "calibration", "exploration"):
             self.refused(knob, **{knob: 1.1})
             self.refused(knob, **{knob: -.1})
         self.refused("rerank", rerank="magic")
@@ -213,6 +213,32 @@ class Rules(SharedDaemon):
         shop.put_events(self.client, "mixed", [0, 5, 10, 15, 1, 6])  # categories c0 four times, c1 twice
         mix = lambda reply: sum("c0" in self.shop.values(i, "category") for i in names(reply)) / 30
         self.assertAlmostEqual(mix(self.recommend(user="mixed", n=30, calibration=.95, pool=400)), .6, delta=.12)
+
+    # ---- exploration
+
+    def test_exploration(self):
+        plain = self.recommend(n=10)
+        pinned = {"now": plain["now_ms"], "counts": plain["counts"]}
+        drawn, places = set(), 0
+        for seed in range(40):
+            reply = self.recommend(n=10, exploration=.25, seed=str(seed), **pinned)
+            self.assertEqual(names(reply), names(self.recommend(n=10, exploration=.25, seed=str(seed), **pinned)))
+            self.assertEqual(len(set(names(reply))), 10)
+            for item in reply["items"]:
+                self.assertEqual(item["source"] == "exploration", "propensity" in item)
+                if item["source"] == "exploration":
+                    self.assertAlmostEqual(item["propensity"], 2.5 / 50)
+                    drawn.add(item["item"])
+                    places += 1
+        self.assertGreater(len(drawn), 25)
+        self.assertAlmostEqual(places / 40, 2.5, delta=.3)
+        self.assertFalse(any(i["source"] == "exploration" for i in plain["items"]))
+
+    def test_exploration_keeps_the_rules(self):
+        rule = {"must": [{"field": "brand", "any": ["d"]}]}
+        reply = self.recommend(n=20, exploration=1, filter=rule)
+        self.only(lambda i: self.shop.values(i, "brand") == ["d"], reply, 20)
+        self.assertGreater(sum(i["source"] == "exploration" for i in reply["items"]), 15)
 
     # ---- all of it at random
 
