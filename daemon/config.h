@@ -38,6 +38,7 @@
     INTEGER(storage, batch_rows, 256, 1, 10000, "rows that end the gathering of one transaction")                                      \
     REAL   (storage, batch_ms, 5, 0, 1000, "milliseconds that end it")                                                                 \
     INTEGER(storage, cache_bytes, 67108864, 1048576, 68719476736, "page cache of the writing connection")                              \
+    INTEGER(storage, impressions_ms, 2592000000, 0, 3153600000000, "how long impressions are kept; a user's old ones go when new ones come") \
     INTEGER(storage, histories_bytes, 134217728, 1048576, 68719476736, "recent histories kept in memory")                              \
     INTEGER(limits, list, 1000, 1, 100000, "n at most")                                                                                \
     INTEGER(limits, ranked, 10000, 1, 1000000, "items in one rank call")                                                               \

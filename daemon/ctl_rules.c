@@ -176,9 +176,13 @@ static bool make_cap(json_t *element, const char *text, struct status *st)
 
 bool ctl_rules_params(json_t *params, const struct ctl_arguments *arguments, struct status *st)
 {
-    static const char *const knobs[][2] = {{"diversity", "diversity"},         {"novelty", "novelty"},
-                                           {"serendipity", "serendipity"},     {"calibration", "calibration"},
-                                           {"price_ceiling", "price-ceiling"}, {"exploration", "exploration"}};
+    static const char *const knobs[][2] = {{"diversity", "diversity"},
+                                           {"novelty", "novelty"},
+                                           {"serendipity", "serendipity"},
+                                           {"calibration", "calibration"},
+                                           {"price_ceiling", "price-ceiling"},
+                                           {"exploration", "exploration"},
+                                           {"rotation", "rotation"}};
     for (size_t i = 0; i < sizeof knobs / sizeof *knobs; i++)
         if (!ctl_params_real(params, knobs[i][0], ctl_option_text(arguments, knobs[i][1]), st))
             return false;

@@ -30,6 +30,7 @@ json_t *ctl_rules_condition(const char *text, struct status *st);
     {"serendipity",   0, "X",                 "0 to 1: far from the history"},                                          \
     {"calibration",   0, "X",                 "0 to 1: the mix of categories as in the history"},                       \
     {"exploration",   0, "X",                 "0 to 1: a share of places for items hardly anybody has met"},            \
+    {"rotation",      0, "X",                 "0 to 1: what was shown to the user lately counts so much less"},         \
     {"pool",          0, "N",                 "candidates that are re-ranked (ten times the count, at least 200)"}
 /* clang-format on */
 

@@ -14,6 +14,7 @@
 #define POOL_FACTOR 10
 #define POOL_LEAST  200
 #define CATEGORY    "category"
+#define SHOWN_MOST  1000 /* impressions of a user that are looked at, the newest */
 
 /* A pool on its way into models/rerank.h; all memory is the worker's arena. */
 struct gathering {
@@ -248,20 +249,71 @@ static bool favour_far(struct gathering *g, float serendipity, float *relevance)
     return true;
 }
 
-static bool set_relevance(struct gathering *g)
+/* ---- what was shown lately */
+
+struct shown {
+    uint32_t item_id;
+    float freshness; /* 1: now, 0: so long ago that it does not matter */
+};
+
+struct shown_list {
+    struct shown *list;
+    size_t count;
+    int64_t now_ms, within_ms;
+};
+
+/* the newest first, so that the first of an item is the one that counts */
+static void note_shown(void *context, uint32_t item_id, int64_t at_ms)
+{
+    struct shown_list *shown = context;
+    float age = (float)(shown->now_ms - at_ms) / (float)shown->within_ms;
+    if (at_ms <= shown->now_ms)
+        shown->list[shown->count++] = (struct shown){item_id, fmaxf(1 - age, 0)};
+}
+
+static bool rotate(struct gathering *g, float *relevance, struct status *st)
+{
+    const struct scoring *scoring = g->scoring;
+    const struct rules *rules = scoring->rules;
+    struct engine_worker *worker = scoring->worker;
+    struct shown_list shown = {.list = arena_alloc(g->arena, SHOWN_MOST * sizeof *shown.list),
+                               .now_ms = scoring->request->now_ms,
+                               .within_ms = rules->rotation_ms};
+    if (shown.list == NULL)
+        return out_of_memory(st);
+    if (worker->history.user_id == 0)
+        return true;
+    if (!store_impression_recent(worker->reader, worker->history.user_id, shown.now_ms - shown.within_ms, SHOWN_MOST,
+                                 note_shown, &shown, st))
+        return false;
+    for (size_t i = 0; i < g->considered && shown.count > 0; i++) {
+        const struct snapshot_segment *segment = snapshot_segment_of(scoring->view, g->items[i].row);
+        uint32_t item_id = segment->item_ids[g->items[i].row - segment->first];
+        for (size_t k = 0; k < shown.count; k++)
+            if (shown.list[k].item_id == item_id) {
+                relevance[i] *= 1 - rules->rotation * shown.list[k].freshness;
+                break;
+            }
+    }
+    return true;
+}
+
+static bool set_relevance(struct gathering *g, struct status *st)
 {
     const struct rules *rules = g->scoring->rules;
     float *relevance = arena_floats(g->arena, g->count + 1);
     if (relevance == NULL)
-        return false;
+        return out_of_memory(st);
     float best = g->count > 0 ? g->items[0].score : 0, worst = best;
     for (size_t i = 0; i < g->considered; i++)
         worst = fminf(worst, g->items[i].score);
     for (size_t i = 0; i < g->count; i++)
         relevance[i] = best > worst ? fmaxf((g->items[i].score - worst) / (best - worst), 0) : 1;
     g->pool.relevance = relevance;
-    return (rules->novelty <= 0 || favour_new(g, rules->novelty, relevance)) &&
-           (rules->serendipity <= 0 || favour_far(g, rules->serendipity, relevance));
+    if ((rules->novelty > 0 && !favour_new(g, rules->novelty, relevance)) ||
+        (rules->serendipity > 0 && !favour_far(g, rules->serendipity, relevance)))
+        return out_of_memory(st);
+    return rules->rotation <= 0 || rotate(g, relevance, st);
 }
 
 /* ---- values of attributes */
@@ -403,9 +455,10 @@ static bool gather(struct gathering *g, const struct ranking *pool, const float 
     const struct rules *rules = g->scoring->rules;
     if (!gather_items(g, pool, score, n))
         return out_of_memory(st);
-    if ((rules->diversity > 0 && !point_at_features(g)) || !set_relevance(g) ||
-        (rules->calibration > 0 && !set_taste(g)))
+    if ((rules->diversity > 0 && !point_at_features(g)) || (rules->calibration > 0 && !set_taste(g)))
         return out_of_memory(st);
+    if (!set_relevance(g, st))
+        return false;
     g->pool.count = g->count;
     g->pool.considered = g->considered;
     g->pool.diversity = rules->diversity;

@@ -13,6 +13,7 @@ size_t engine_rerank_pool(const struct rules *rules, size_t n);
  * up in `score` (row_count). Relevance is the score between the pool's worst and best, as 0 .. 1;
  *
  *   novelty ν       r ← (1 - ν)·r + ν·(1 - log(1 + events) / the pool's greatest)
+ *   rotation ρ      r ← r·(1 - ρ·(1 - age / rotation_ms)), where the item was shown to the user so long ago
  *   serendipity σ   r ← r·((1 - σ) + σ·far), far = 1 - the greatest cosine with an event of the history that the user did not dislike
  *
  * INVALID_ARGUMENT / UNKNOWN_FIELD for a cap by what no item has; RESOURCE_EXHAUSTED / NO_MEMORY. */

@@ -8,7 +8,8 @@
 
 #define LABEL_BYTES 256
 #define ADD_MOST    1000.0
-#define SHARES_SUM  1.0001 /* thirds are not exact */
+#define ROTATION_MS 86400000 /* a day */
+#define SHARES_SUM  1.0001   /* thirds are not exact */
 
 static bool out_of_memory(struct status *st)
 {
@@ -98,6 +99,8 @@ void list_fields_complete(struct list_fields *fields, const struct list_fields *
     complete_number(&fields->calibration, &preset->calibration);
     complete_number(&fields->pool, &preset->pool);
     complete_number(&fields->exploration, &preset->exploration);
+    complete_number(&fields->rotation, &preset->rotation);
+    fields->rotation_ms = fields->rotation_ms != 0 ? fields->rotation_ms : preset->rotation_ms;
     complete_number(&fields->deadline_ms, &preset->deadline_ms);
 }
 
@@ -286,13 +289,18 @@ static bool read_knobs(const struct list_fields *f, struct rules *rules, struct 
     if (f->pool.given && f->pool.value < 1)
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "pool", "'pool' is not at least 1");
     rules->price_ceiling = f->price_ceiling.given ? f->price_ceiling.value : 0;
+    if (f->rotation_ms < 0)
+        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "rotation_ms",
+                                 "'rotation_ms' is negative");
+    rules->rotation_ms = f->rotation_ms > 0 ? f->rotation_ms : ROTATION_MS;
     rules->seed = f->seed;
     rules->pool = f->pool.given ? (size_t)f->pool.value : 0;
     return read_knob(&f->diversity, "diversity", &rules->diversity, st) &&
            read_knob(&f->novelty, "novelty", &rules->novelty, st) &&
            read_knob(&f->serendipity, "serendipity", &rules->serendipity, st) &&
            read_knob(&f->calibration, "calibration", &rules->calibration, st) &&
-           read_knob(&f->exploration, "exploration", &rules->exploration, st);
+           read_knob(&f->exploration, "exploration", &rules->exploration, st) &&
+           read_knob(&f->rotation, "rotation", &rules->rotation, st);
 }
 
 bool list_fields_rules(const struct list_fields *fields, struct arena *arena, struct rules *rules, struct status *st)

@@ -26,8 +26,9 @@ struct list_fields {
     Recsys__Event **events;
     Recsys__Example **like, **unlike;
     struct list_number n, exclude_seen, price_ceiling, diversity, novelty, serendipity, calibration, pool, exploration,
-        deadline_ms;
+        rotation, deadline_ms;
     const char *user, *min_seq, *at_seq, *now, *model, *counts, *catalogue, *rerank, *scenario, *by, *seed;
+    int64_t rotation_ms; /* 0: not given */
     bool include_context;
     struct scenarios *scenarios; /* a reference, held for what was taken from one */
 };
@@ -42,7 +43,7 @@ struct list_fields {
     .catalogue = (r)->catalogue, .filter = (r)->filter, .rerank = (r)->rerank, .scenario = (r)->scenario,              \
     LIST_NUMBER(r, n), LIST_NUMBER(r, exclude_seen), LIST_NUMBER(r, diversity), LIST_NUMBER(r, novelty),               \
     LIST_NUMBER(r, calibration), LIST_NUMBER(r, pool), LIST_NUMBER(r, price_ceiling), LIST_NUMBER(r, serendipity),  \
-    LIST_NUMBER(r, exploration), .seed = (r)->seed
+    LIST_NUMBER(r, exploration), .seed = (r)->seed, LIST_NUMBER(r, rotation), .rotation_ms = (r)->rotation_ms
 #define LIST_FIELDS_MODEL(r)                                                                                           \
     LIST_REPEATED(r, weights), .model = (r)->model
 #define LIST_FIELDS_LOG(r) .min_seq = (r)->min_seq, .at_seq = (r)->at_seq

@@ -20,6 +20,8 @@
     X("scenario.list",  scenario_list,  scenario_list_request,  ROLE_READ)    \
     X("scenario.reload", scenario_reload, scenario_reload_request, ROLE_ADMIN) \
     X("user.history",   user_history,   user_history_request,   ROLE_READ)    \
+    X("impression.add", impression_add, impression_add_request, ROLE_INGEST)  \
+    X("feedback.report", feedback_report, feedback_report_request, ROLE_READ) \
     X("user.merge",     user_merge,     user_merge_request,     ROLE_INGEST)  \
     X("event.add",      event_add,      event_add_request,      ROLE_INGEST)  \
     X("item.put",       item_put,       item_put_request,       ROLE_INGEST)  \

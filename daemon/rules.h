@@ -65,6 +65,8 @@ struct rules {
     double price_ceiling; /* no item dearer than this many times the median price in the history; 0: none */
     enum rule_rerank rerank;
     float diversity, novelty, serendipity, calibration; /* 0 .. 1; 0: off */
+    float rotation;                                     /* what was shown to the user lately counts so much less */
+    int64_t rotation_ms;                                /* fading over this time; > 0 */
     float exploration;                                  /* share of places drawn at random among hardly known items */
     const char *seed;                                   /* of that; NULL or "": none */
     size_t pool;                                        /* candidates that are re-ranked; 0: max(10 n, 200) */
@@ -74,7 +76,7 @@ struct rules {
 static inline bool rules_rerank(const struct rules *rules)
 {
     return rules->promotion_count > 0 || rules->cap_count > 0 || rules->diversity > 0 || rules->novelty > 0 ||
-           rules->serendipity > 0 || rules->calibration > 0 || rules->exploration > 0;
+           rules->serendipity > 0 || rules->calibration > 0 || rules->exploration > 0 || rules->rotation > 0;
 }
 
 #endif

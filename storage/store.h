@@ -142,6 +142,40 @@ bool store_event_scan(struct store *store, int64_t user_id, int64_t at_position,
 bool store_event_tail(struct store *store, int64_t after, int64_t at_position, struct store_event *out, size_t capacity,
                       size_t *count, struct status *st);
 
+/* ---- impressions: what was shown; kept apart from events, which are what users did */
+
+struct store_impression {
+    int64_t user_id, at_ms;
+    uint32_t item_id;
+    int32_t place; /* on the list, from 1 */
+    const char *recomm_id;
+};
+
+/* Add one (writer, in a transaction). `*duplicate`: the same item of the same list was there. */
+bool store_impression_add(struct store *store, const struct store_impression *impression, bool *duplicate,
+                          struct status *st);
+
+/* Forget those of a user from before `before_ms` (writer, in a transaction). */
+bool store_impression_forget(struct store *store, int64_t user_id, int64_t before_ms, struct status *st);
+
+/* Items shown to a user since `from_ms`, the newest first, at most `most`; an item as often as it was shown. */
+bool store_impression_recent(struct store *store, int64_t user_id, int64_t from_ms, size_t most,
+                             void (*each)(void *context, uint32_t item_id, int64_t at_ms), void *context,
+                             struct status *st);
+
+/* What came of impressions, by place. */
+struct store_response {
+    int32_t place;
+    uint8_t behaviour; /* 0: the impressions themselves */
+    int64_t count;     /* of impressions with at least one such event */
+};
+
+/* Impressions with from_ms <= at_ms < until_ms, and of those how many led to an event of the same user, item and list, by behaviour; in the order (place, behaviour). Reads
+ * them all. `each` returns false to stop (which is success). */
+bool store_impression_report(struct store *store, int64_t from_ms, int64_t until_ms,
+                             bool (*each)(void *context, const struct store_response *response), void *context,
+                             struct status *st);
+
 /* ---- items */
 
 /* An item as the shop describes it. Text is UTF-8; the JSON fields are opaque here. Pointers belong to the caller. */

@@ -140,8 +140,18 @@ static const char models[] =
     "CREATE INDEX activation_version ON activation(version);"
     "ALTER TABLE activation ADD COLUMN previous INTEGER;";
 
+/* Version 3: impressions. A user's are beside each other, the newest at the end; the same item of the same list is one. */
+static const char impressions[] = "CREATE TABLE impression("
+                                  " user_id INTEGER NOT NULL,"
+                                  " at_ms INTEGER NOT NULL,"
+                                  " item_id INTEGER NOT NULL,"
+                                  " place INTEGER NOT NULL CHECK(place >= 1),"
+                                  " recomm_id TEXT NOT NULL,"
+                                  " PRIMARY KEY(user_id, at_ms, item_id, recomm_id)) STRICT, WITHOUT ROWID;"
+                                  "CREATE UNIQUE INDEX impression_once ON impression(user_id, recomm_id, item_id);";
+
 /* Step i makes version i + 1. */
-static const char *const steps[] = {schema, models};
+static const char *const steps[] = {schema, models, impressions};
 
 int migrations_newest(void)
 {

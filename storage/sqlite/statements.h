@@ -74,6 +74,23 @@ struct store;
     X(EVENT_TAIL, BOTH,                                                                                                \
       "SELECT user_id, ts_ms, position, item_id, behaviour, value FROM event"                                          \
       " WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3")                                            \
+    X(USER_IMPRESSIONS_MOVE, WRITER, "UPDATE OR IGNORE impression SET user_id = ?2 WHERE user_id = ?1")                \
+    X(USER_IMPRESSIONS_DELETE, WRITER, "DELETE FROM impression WHERE user_id = ?1")                                    \
+    X(USER_LISTS_DELETE, WRITER, "DELETE FROM list WHERE user_id = ?1")                                                \
+    /* impressions */                                                                                                  \
+    X(IMPRESSION_ADD, WRITER,                                                                                          \
+      "INSERT INTO impression(user_id, at_ms, item_id, place, recomm_id) VALUES(?1, ?2, ?3, ?4, ?5)"                   \
+      " ON CONFLICT DO NOTHING")                                                                                       \
+    X(IMPRESSION_FORGET, WRITER, "DELETE FROM impression WHERE user_id = ?1 AND at_ms < ?2")                           \
+    X(IMPRESSION_RECENT, BOTH,                                                                                         \
+      "SELECT item_id, at_ms FROM impression WHERE user_id = ?1 AND at_ms >= ?2 ORDER BY at_ms DESC LIMIT ?3")         \
+    X(IMPRESSION_REPORT, BOTH,                                                                                         \
+      "SELECT place, 0 AS behaviour, count(*) FROM impression WHERE at_ms >= ?1 AND at_ms < ?2 GROUP BY place"         \
+      " UNION ALL "                                                                                                    \
+      "SELECT i.place, e.behaviour, count(DISTINCT i.user_id || ' ' || i.recomm_id || ' ' || i.item_id)"               \
+      " FROM impression AS i JOIN event AS e ON e.user_id = i.user_id AND e.item_id = i.item_id"                       \
+      " AND e.recomm_id = i.recomm_id WHERE i.at_ms >= ?1 AND i.at_ms < ?2 GROUP BY i.place, e.behaviour"              \
+      " ORDER BY 1, 2")                                                                                                \
     /* items */                                                                                                        \
     X(ITEM_ADD, WRITER,                                                                                                \
       "INSERT INTO item(item_id, name, title, categories, attributes, price, available, deleted, created_ms,"          \

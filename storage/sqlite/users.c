@@ -79,9 +79,13 @@ static bool move_events(struct store *store, int64_t from, int64_t into, int64_t
     if (!sql_run(store, SQL_USER_EVENTS_DELETE, sqlite3_bind_int64(s, 1, from), st))
         return false;
     *duplicates = sqlite3_changes64(store->db);
-    s = sql_use(store, SQL_USER_DELETE);
-    if (!sql_run(store, SQL_USER_DELETE, sqlite3_bind_int64(s, 1, from), st))
+    s = sql_use(store, SQL_USER_IMPRESSIONS_MOVE);
+    if (!sql_run(store, SQL_USER_IMPRESSIONS_MOVE, sqlite3_bind_int64(s, 1, from) | sqlite3_bind_int64(s, 2, into), st))
         return false;
+    static const enum sql rest[] = {SQL_USER_IMPRESSIONS_DELETE, SQL_USER_LISTS_DELETE, SQL_USER_DELETE};
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
+        if (!sql_run(store, rest[i], sqlite3_bind_int64(sql_use(store, rest[i]), 1, from), st))
+            return false;
     store->current[TOTAL_USERS]--;
     store->current[TOTAL_EVENTS] -= *duplicates;
     return true;

@@ -229,6 +229,76 @@ class Everybody(SharedDaemon):
             self.assertEqual(self.refused(INVALID_ARGUMENT, "recommend", user="u", deadline_ms=bad).field, "deadline_ms")
 
 
+class Feedback(SharedDaemon):
+    """What was shown, what came of it, and that it is not shown for ever."""
+
+    @classmethod
+    def fill(cls, client):
+        shop.put_items(client, 300)
+        shop.put_features(client, 300)
+        shop.wait_for_model(client)
+
+    def shown(self, user, reply, count=None, **params):
+        return self.client.call("impression.add", user=user, recomm_id=reply["recomm_id"], items=names(reply)[:count], **params)
+
+    def test_attribution(self):
+        t0 = 1750000000000
+        for n, bought in enumerate((0, 0, 2)):
+            user = "buyer%d" % n
+            shop.put_events(self.client, user, [n], ts=t0 - 1000)
+            reply = self.client.call("recommend", user=user, n=3)
+            self.assertEqual(self.shown(user, reply, ts=t0)["added"], 3)
+            self.assertEqual(self.shown(user, reply, ts=t0), {"added": 0, "duplicates": 3, "unknown": [], "durable": True})
+            for behaviour in ("click", "click", "purchase"):
+                self.client.call("event.add", events=[{"user": user, "item": names(reply)[bought], "behaviour": behaviour,
+                                                       "recomm_id": reply["recomm_id"], "ts": t0 + 5}])
+            self.client.call("event.add", events=[{"user": user, "item": names(reply)[1], "behaviour": "click", "ts": t0 + 6}])
+        report = self.client.call("feedback.report", **{"from": t0 - 1, "until": t0 + 1})["places"]
+        self.assertEqual([(p["place"], p["impressions"], p.get("responses", {})) for p in report],
+                         [(0, "9", {"click": 3, "purchase": 3}), (1, "3", {"click": 2, "purchase": 2}), (2, "3", {}),
+                          (3, "3", {"click": 1, "purchase": 1})])
+
+    def test_second_page_counts_on(self):
+        shop.put_events(self.client, "pager", [1])
+        reply = self.client.call("recommend", user="pager", n=2)
+        self.shown("pager", reply, first=11, ts=1740000000000)
+        places = self.client.call("feedback.report", **{"from": 1740000000000, "until": 1740000000001})["places"]
+        self.assertEqual([p["place"] for p in places], [0, 11, 12])
+
+    def test_refused(self):
+        good = {"user": "pager", "recomm_id": "r", "items": [item_name(1)]}
+        for params, field in (({"user": ""}, "user"), ({"recomm_id": ""}, "recomm_id"), ({"items": []}, "items"),
+                              ({"first": 0}, "first"), ({"items": ["a\nb"]}, "items[0]")):
+            with self.assertRaises(RpcError) as caught:
+                self.client.call("impression.add", **{**good, **params})
+            self.assertEqual((caught.exception.code, caught.exception.field), (INVALID_ARGUMENT, field))
+        with self.assertRaises(RpcError) as caught:
+            self.client.call("impression.add", **{**good, "user": "nobody at all"})
+        self.assertEqual((caught.exception.code, caught.exception.reason), (NOT_FOUND, "UNKNOWN_USER"))
+        self.assertEqual(self.client.call("impression.add", **{**good, "user": "somebody"}, cascade_create=True)["added"], 1)
+
+    def test_rotation(self):
+        shop.put_events(self.client, "bored", [0, 2, 4])
+        reply = self.client.call("recommend", user="bored", n=10)
+        pinned = {"counts": reply["counts"]}
+        self.shown("bored", reply, ts=reply["now_ms"])
+        same = self.client.call("recommend", user="bored", n=10, now=reply["now_ms"], **pinned)
+        self.assertEqual(names(reply), names(same))
+        turned = self.client.call("recommend", user="bored", n=10, now=int(reply["now_ms"]) + 60000, rotation=1, **pinned)
+        self.assertFalse(set(names(reply)) & set(names(turned)))
+        half = self.client.call("recommend", user="bored", n=10, now=int(reply["now_ms"]) + 3000000, rotation=1, rotation_ms=3000001, **pinned)
+        self.assertEqual(names(reply), names(half))
+
+    def test_a_merge_takes_impressions_along(self):
+        shop.put_events(self.client, "phone", [0])
+        shop.put_events(self.client, "desk", [2])
+        reply = self.client.call("recommend", user="phone", n=5)
+        self.shown("phone", reply)
+        self.client.call("user.merge", **{"from": "phone", "into": "desk"})
+        turned = self.client.call("recommend", user="desk", n=5, rotation=1)
+        self.assertFalse(set(names(reply)) & set(names(turned)))
+
+
 class Merges(SharedDaemon):
     """A session becomes a user."""
     ITEMS = 40
@@ -299,8 +369,7 @@ class Merges(SharedDaemon):
         self.settled(self.merge()["seq"])
         before = self.client.call("complement", items=[item_name(31)], n=5)
         self.assertEqual({item_name(30), item_name(32)} & set(names(before)[:3]), {item_name(30), item_name(32)})
-        self.server.process.kill()
-        self.server.process.wait()
+        self.server.kill()
         self.server.start()
         after = self.client.call("complement", items=[item_name(31)], n=5, now=before["now_ms"])
         self.assertEqual([(i["item"], i["score"]) for i in before["items"]], [(i["item"], i["score"]) for i in after["items"]])

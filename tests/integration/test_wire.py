@@ -31,6 +31,8 @@ REQUESTS = [
     ("model.delete", {"name": "none"}, "UNKNOWN_MODEL"),
     ("event.add", {"events": [{"user": "u", "item": "i0000", "key": "k0"}]},
      {"added": 0, "duplicates": 1, "errors": [], "created_users": 0, "created_items": 0}),
+    ("impression.add", {"user": "u", "recomm_id": "r", "items": ["i0002", "none"]}, {"unknown": ["none"]}),
+    ("feedback.report", {"from": "2020-01-01", "until": "2020-02-01"}, {}),
     ("user.merge", {"from": "nobody", "into": "u"}, {"known": False, "moved": 0, "duplicates": 0}),
     ("user.history", {"user": "u", "n": 2}, {"user": "u", "known": True}),
     ("recommend", {"user": "u", "n": 3, "fields": ["title"]}, {"unknown": []}),
