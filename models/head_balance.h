@@ -18,7 +18,7 @@ struct head_balance {
 };
 
 /* Find them for `count` queries, ranked among the items of `sample` (NULL: all), which has their targets; the model stays as it is. Writes all but
- * `fitted`. Of choices that are level the one that changes least. False out of memory. */
+ * `fitted`. Of choices that so few queries cannot tell apart the one that changes least. False out of memory. */
 bool head_balance_find(struct head_balance *balance, const struct model *model, const struct head_items *items,
                        const struct head_sample *sample, const struct head_query *queries, size_t count,
                        struct team *team, struct status *st);

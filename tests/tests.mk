@@ -118,3 +118,10 @@ bench-filters:
 	sh etc/setup.sh build
 	+@$(MAKE) -j2 bench_programs
 	{ echo "# Filters"; echo; build/release/tests/bench/bench_filters $(ITEMS); } > build/bench-filters.md; code=$$?; cat build/bench-filters.md; exit $$code
+
+# make bench-newcomers [SETS=...] [USERS=N] [DATA=DIR]: what new items get, with exploration off and on
+.PHONY: bench-newcomers
+bench-newcomers:
+	sh etc/setup.sh build test bench
+	+@$(MAKE) -j2 all
+	/usr/bin/python3 -B tests/bench/bench_newcomers.py $(SETS:%=--set %) $(USERS:%=--users %) $(DATA:%=--data %)

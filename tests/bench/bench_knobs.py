@@ -16,7 +16,6 @@ import numpy
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
 import daemon  # noqa: E402
-import shop as shop_helpers  # noqa: E402,F401
 from daemon import until  # noqa: E402
 
 BUILD = os.path.join(daemon.ROOT, "build")
@@ -33,8 +32,9 @@ def name_of(knob, more):
     return knob + (" (mmr)" if more.get("rerank") == "mmr" else "")
 
 
-def split(folder, name, out):
-    """The log without each user's last event, to `out`; user -> that event's item, and the histories."""
+def split(folder, name, out, without=()):
+    """The log without each user's last event, and without any of the items `without`, to `out`; user -> the last event's item, and
+    the histories."""
     last, history = {}, {}
     with open(os.path.join(folder, name + ".inter"), encoding="utf-8") as source, open(out, "w", encoding="utf-8") as kept:
         kept.write(source.readline())
@@ -44,7 +44,7 @@ def split(folder, name, out):
             user = rows[r][0]
             if i + 1 == len(order) or rows[order[i + 1]][0] != user:
                 last[user] = rows[r][1]
-            else:
+            elif rows[r][1] not in without:
                 history.setdefault(user, []).append(rows[r][1])
                 kept.write("\t".join(rows[r]) + "\n")
     return {u: i for u, i in last.items() if u in history}, history
@@ -127,6 +127,20 @@ def settings():
             yield name_of(knob, more), level, {knob: level, **more}
 
 
+def open_shop(server, folder, name, inter):
+    """Start it, import, wait for the model and the counts; a client."""
+    server.start()
+    features = [a for m in MODALITIES[name] for a in ("--feature", "%s=%s" % (m, os.path.join(folder, m + "_feat.npy")))]
+    done = daemon.run(daemon.RECSYSCTL, "--endpoint", server.endpoint, "-q", "import", "--items",
+                      os.path.join(folder, name + ".item"), *features, "--inter", inter, timeout=1800)
+    if done.returncode != 0:
+        raise SystemExit("import of %s: %s" % (name, done.stderr.strip()))
+    client = server.json()
+    until(lambda: all(f["in_model"] for f in client.call("status")["features"]), "a model")
+    until(lambda: int(client.call("status")["counts"]) >= int(client.call("status")["seq"]) - 50, "counts of the import")
+    return client
+
+
 def measure(name, folder, users, seed):
     directory = tempfile.mkdtemp(prefix="recsysd-knobs-")
     inter = os.path.join(directory, name + ".inter")
@@ -135,15 +149,7 @@ def measure(name, folder, users, seed):
     server = daemon.Daemon(directory, settings={"storage.durability": "normal", "server.workers": 1})
     tallies = {}
     try:
-        server.start()
-        features = [a for m in MODALITIES[name] for a in ("--feature", "%s=%s" % (m, os.path.join(folder, m + "_feat.npy")))]
-        done = daemon.run(daemon.RECSYSCTL, "--endpoint", server.endpoint, "-q", "import", "--items",
-                          os.path.join(folder, name + ".item"), *features, "--inter", inter, timeout=1800)
-        if done.returncode != 0:
-            raise SystemExit("bench-knobs: import of %s: %s" % (name, done.stderr.strip()))
-        client = server.json()
-        until(lambda: all(f["in_model"] for f in client.call("status")["features"]), "a model")
-        until(lambda: int(client.call("status")["counts"]) >= int(client.call("status")["seq"]) - 50, "counts of the import")
+        client = open_shop(server, folder, name, inter)
         chosen = random.Random(seed).sample(sorted(last), min(users, len(last)))
         for user in chosen:
             client.call("recommend", user=user, n=N)  # the history is in memory from then on
