@@ -125,3 +125,10 @@ bench-newcomers:
 	sh etc/setup.sh build test bench
 	+@$(MAKE) -j2 all
 	/usr/bin/python3 -B tests/bench/bench_newcomers.py $(SETS:%=--set %) $(USERS:%=--users %) $(DATA:%=--data %)
+
+# make property [SETS=...] [REQUESTS=1000] [SEED=N] [DATA=DIR]: random filters, rules and knobs on real shops against an oracle
+.PHONY: property
+property:
+	sh etc/setup.sh build test
+	+@$(MAKE) -j2 all
+	/usr/bin/python3 -B tests/acceptance/property.py $(SETS:%=--set %) $(REQUESTS:%=--requests %) $(SEED:%=--seed %) $(DATA:%=--data %)
