@@ -102,16 +102,19 @@ static float component(unsigned number, int i)
 static struct catalog_item *make_record(const struct stress *stress, uint32_t item_id, unsigned state)
 {
     unsigned number = number_of(state);
-    char name[16], title[16];
+    char name[16], title[16], attributes[96], categories[32];
     float values[TEXT];
     struct catalog_feature *vectors[2];
     item_name(name, item_id);
     snprintf(title, sizeof title, "%u", number);
+    snprintf(categories, sizeof categories, "[\"c%u\"]", number % 7);
+    snprintf(attributes, sizeof attributes, "{\"third\":\"%u\",\"number\":%u,\"one of many\":\"%u\"}", number % 3,
+             number, number);
     struct store_item item = {.item_id = item_id,
                               .name = name,
                               .title = title,
-                              .categories_json = "[]",
-                              .attributes_json = "{}",
+                              .categories_json = categories,
+                              .attributes_json = attributes,
                               .has_price = true,
                               .price = number,
                               .available = (state & HIDDEN) == 0 || number % 2 == 0,
@@ -296,6 +299,7 @@ static void ask(struct reader *reader, const struct engine_request *request, con
     struct engine_answer answer;
     struct status st = STATUS_INIT;
     size_t qualify = 0;
+    size_t broken_caps = 0;
     look(stress, reader->before, stress->acknowledged);
     struct arena_mark mark = arena_mark(&reader->worker.arena);
     need(engine_answer(&reader->worker, request, &answer, &st), "answer", &st);
@@ -305,10 +309,18 @@ static void ask(struct reader *reader, const struct engine_request *request, con
         check_item(reader, answer.items[i].item);
         if (i < 2)
             check_row(reader, &answer, answer.items[i].item);
+        unsigned number = (unsigned)answer.items[i].item->item.position;
+        if (request->rules != NULL && number % 3 != 1)
+            complain(stress, 0, "not let through", number, number % 3);
+        for (size_t k = i > 3 ? i - 3 : 0; request->rules != NULL && k < i; k++)
+            broken_caps += (unsigned)answer.items[k].item->item.position % 7 == number % 7;
     }
+    if (broken_caps > 0)
+        complain(stress, 0, "a cap does not hold", (unsigned)broken_caps, 0);
     for (uint32_t id = 1; id <= ITEMS_MAX; id++)
         qualify += stayed_shown(reader, id);
-    if (request->task != ENGINE_RANK && qualify >= request->n + may_be_out && answer.count != request->n)
+    if (request->task != ENGINE_RANK && request->rules == NULL && qualify >= request->n + may_be_out &&
+        answer.count != request->n)
         complain(stress, 0, "a short list", (unsigned)answer.count, (unsigned)qualify);
     for (size_t i = 0; request->task == ENGINE_RANK && i < request->item_count; i++)
         if (stayed_shown(reader, ids[i]) && !reader->listed[ids[i]])
@@ -336,6 +348,18 @@ static void pick_items(struct reader *reader, uint32_t *ids, char (*names)[16], 
     }
 }
 
+/* every third change, no two of a category in four places, spread out */
+static const char *const third[] = {"1"};
+static const struct rule_condition is_third = {
+    .field = "third", .any = third, .any_count = 1, .least = -INFINITY, .most = INFINITY, .exists = -1};
+static const struct rule_condition has_number = {.field = "number", .least = 0, .most = INFINITY, .exists = -1};
+static const struct rule_cap by_category = {"category", 1, 4};
+static const struct rules rules = {
+    .filter = {.must = &is_third, .must_count = 1, .should = &has_number, .should_count = 1},
+    .caps = &by_category,
+    .cap_count = 1,
+    .diversity = 0.3f};
+
 static void ask_something(struct reader *reader)
 {
     char user[16], names[RANKED][16];
@@ -344,7 +368,10 @@ static void ask_something(struct reader *reader)
     struct engine_request request = {.n = LIST, .at_position = INT64_MAX, .now_ms = NOW, .user = user};
     snprintf(user, sizeof user, "user-%u", pick(&reader->random_state, USERS + 3)); /* three are unknown */
     size_t may_be_out = 0;
-    switch (pick(&reader->random_state, 5)) {
+    switch (pick(&reader->random_state, 6)) {
+    case 5: /* rules read the columns while others write them */
+        request.rules = &rules;
+        break;
     case 0:
         request.exclude_seen = true;
         may_be_out = USER_EVENTS;
