@@ -87,6 +87,13 @@ static const struct ctl_option top_options[] = {
     {0},
 };
 
+static const struct ctl_option audience_options[] = {
+    {"count",        'n', "N",      "users at most"},
+    {"users",        0,   "N",      "users looked at, those of the newest events (1000)"},
+    {"include-seen", 0,   "yes|no", "also who has seen the item (no)"},
+    {0},
+};
+
 static const struct ctl_option next_options[] = {
     {"count", 'n', "N", "items of this page (as before)"},
     {0},
@@ -165,6 +172,10 @@ const struct ctl_command ctl_commands[] = {
      "Example:\n"
      "  recsysctl top trending --must category=shoes -n 5"},
     {"next", "RECOMM_ID", "the next page of a list", 1, 1, next_options, ctl_run_next, NULL},
+    {"audience", "ITEM", "users who would like an item", 1, 1, audience_options, ctl_run_audience,
+     "Looks at the users who were active last.\n\n"
+     "Example:\n"
+     "  recsysctl audience i1 -n 20 --users 5000 --timeout 5000"},
     {"scenario list", "", "presets of lists that requests can name", 0, 0, no_options, ctl_run_scenario_list, NULL},
     {"scenario reload", "", "read the file of scenarios again", 0, 0, no_options, ctl_run_scenario_reload,
      "A file with a fault changes nothing."},

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * user merge. */
+ * user merge, audience. */
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_output.h"
 #include "daemon/ctl_params.h"
 
 #include <stdio.h>
+
+#define COUNT_MOST 1000000 /* what the daemon allows is its own affair */
 
 int ctl_run_user_merge(struct ctl *ctl, const struct ctl_arguments *arguments)
 {
@@ -28,4 +30,34 @@ int ctl_run_user_merge(struct ctl *ctl, const struct ctl_arguments *arguments)
                (long long)ctl_member_integer(result, "duplicates"));
     json_decref(result);
     return 0;
+}
+
+int ctl_run_audience(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    static const struct ctl_column columns[] = {{"rank", NULL, CTL_CELL_ORDINAL, true, false},
+                                                {"user", "user", CTL_CELL_PLAIN, false, false},
+                                                {"score", "score", CTL_CELL_SCORE, true, false}};
+    struct status st = STATUS_INIT;
+    json_t *params = json_object();
+    if (!ctl_params_text(params, "item", arguments->words[0], &st) ||
+        !ctl_params_integer(params, "n", arguments, "count", 1, COUNT_MOST, &st) ||
+        !ctl_params_integer(params, "users", arguments, "users", 1, COUNT_MOST, &st) ||
+        !ctl_params_yes_no(params, "include_seen", ctl_option_text(arguments, "include-seen"), &st)) {
+        json_decref(params);
+        return ctl_fail(ctl, &st);
+    }
+    json_t *result = ctl_call(ctl, "audience", params, &st);
+    const json_t *users = json_object_get(result, "users");
+    bool ok = result != NULL;
+    if (ok && ctl->output == CTL_JSON)
+        ctl_print_json(ctl, result);
+    else if (ok && ctl->output == CTL_NDJSON)
+        ctl_print_lines(users);
+    else if (ok)
+        ok = ctl_print_table(ctl, users, columns, sizeof columns / sizeof *columns, &st);
+    if (ok && ctl->output == CTL_TABLE)
+        ctl_note(ctl, "%lld users looked at%s", (long long)ctl_member_integer(result, "looked_at"),
+                 json_is_true(json_object_get(result, "complete")) ? "" : ", the others not in time");
+    json_decref(result);
+    return ok ? 0 : ctl_fail(ctl, &st);
 }

@@ -15,6 +15,7 @@
     X("similar",        similar,        similar_request,        ROLE_READ)    \
     X("complement",     complement,     complement_request,     ROLE_READ)    \
     X("top",            top,            top_request,            ROLE_READ)    \
+    X("audience",       audience,       audience_request,       ROLE_READ)    \
     X("next",           next,           next_request,           ROLE_READ)    \
     X("batch",          batch,          batch_request,          ROLE_READ)    \
     X("scenario.list",  scenario_list,  scenario_list_request,  ROLE_READ)    \

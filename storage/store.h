@@ -88,6 +88,11 @@ bool store_user_merge(struct store *store, const char *from, const char *into, i
 /* The position of the last merge that moved events, 0: none. Sums from before it are of sequences that are no longer there. */
 bool store_merged_position(struct store *store, int64_t *position, struct status *st);
 
+#define STORE_USER_NAME_BYTES sizeof((struct store_user *)0)->name
+
+/* The name of a user, with its end (STORE_USER_NAME_BYTES); "" where there is none. */
+bool store_user_name(struct store *store, int64_t user_id, char *name, struct status *st);
+
 /* Up to `capacity` users in the order (bucket, user_id), after (`after_bucket`, `after_user_id`) and with bucket < `end_bucket`. Start with (-1, 0). */
 bool store_user_list(struct store *store, int32_t after_bucket, int64_t after_user_id, int32_t end_bucket,
                      struct store_user *out, size_t capacity, size_t *count, struct status *st);

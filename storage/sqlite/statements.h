@@ -46,6 +46,7 @@ struct store;
     X(USER_LIST, BOTH,                                                                                                 \
       "SELECT user_id, bucket, name FROM user WHERE (bucket, user_id) > (?1, ?2) AND bucket < ?3"                      \
       " ORDER BY bucket, user_id LIMIT ?4")                                                                            \
+    X(USER_NAME, BOTH, "SELECT name FROM user WHERE user_id = ?1")                                                     \
     X(USER_RENAME, WRITER, "UPDATE user SET name = ?2, bucket = ?3 WHERE user_id = ?1")                                \
     X(USER_DELETE, WRITER, "DELETE FROM user WHERE user_id = ?1")                                                      \
     X(USER_EVENTS_MOVE, WRITER, "UPDATE OR IGNORE event SET user_id = ?2 WHERE user_id = ?1")                          \

@@ -68,6 +68,19 @@ bool store_user_find(struct store *store, const char *name, bool create, int64_t
     return true;
 }
 
+bool store_user_name(struct store *store, int64_t user_id, char *name, struct status *st)
+{
+    sqlite3_stmt *s = sql_use(store, SQL_USER_NAME);
+    bool row = false;
+    name[0] = '\0';
+    if (!sql_bound(store, SQL_USER_NAME, sqlite3_bind_int64(s, 1, user_id), st))
+        return false;
+    bool ok = sql_step(store, SQL_USER_NAME, &row, st);
+    ok = ok && (!row || sql_text(store, s, 0, name, STORE_USER_NAME_BYTES, st));
+    sql_end(store, SQL_USER_NAME);
+    return ok;
+}
+
 static bool move_events(struct store *store, int64_t from, int64_t into, int64_t *moved, int64_t *duplicates,
                         struct status *st)
 {

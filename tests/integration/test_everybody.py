@@ -157,6 +157,25 @@ class Everybody(SharedDaemon):
         self.assertFalse({item_name(10), item_name(11)} & set(names(reply)))
         self.assertEqual(len(names(reply)), 5)
 
+    def test_audience(self):
+        for n in range(6):
+            shop.put_events(self.client, "even%d" % n, [2 * n, 2 * n + 2, 2 * n + 4])
+            shop.put_events(self.client, "odd%d" % n, [2 * n + 1, 2 * n + 3, 2 * n + 5])
+        reply = self.client.call("audience", item=item_name(40), n=4)
+        self.assertTrue(reply["complete"])
+        self.assertEqual(len(reply["users"]), 4)
+        self.assertTrue(not any(u["user"].startswith("odd") for u in reply["users"]), reply)
+        scores = [u["score"] for u in reply["users"]]
+        self.assertEqual(scores, sorted(scores, reverse=True))
+        best = reply["users"][0]
+        ranked = self.client.call("rank", user=best["user"], items=[item_name(40)])["items"][0]
+        self.assertAlmostEqual(ranked["score"], best["score"], delta=1e-3)
+        shop.put_events(self.client, best["user"], [40])
+        self.assertNotIn(best["user"], [u["user"] for u in self.client.call("audience", item=item_name(40), n=4)["users"]])
+        self.assertIn(best["user"], [u["user"] for u in self.client.call("audience", item=item_name(40), n=100, include_seen=True)["users"]])
+        self.assertEqual(self.refused(NOT_FOUND, "audience", item="nothing").field, "item")
+        self.assertEqual(self.refused(INVALID_ARGUMENT, "audience", item=item_name(1), users=10001).code, INVALID_ARGUMENT)
+
     # ---- pages and batches
 
     def test_next_pages_repeat_nothing(self):

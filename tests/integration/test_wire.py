@@ -41,6 +41,7 @@ REQUESTS = [
     ("complement", {"items": ["i0001"], "n": 2}, {"unknown": []}),
     ("top", {"by": "newest", "n": 2}, {"unknown": []}),
     ("next", {"recomm_id": "none"}, "RECOMM_GONE"),
+    ("audience", {"item": "i0001", "n": 2}, {"complete": True}),
     ("batch", {"requests": [{"user": "u", "n": 2}, {"user": "v", "n": 1}]}, {}),
     ("scenario.list", {}, {"scenarios": []}),
     ("scenario.reload", {}, {"scenarios": 0}),
