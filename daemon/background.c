@@ -20,6 +20,8 @@
 
 struct stored {
     struct write_task task;
+    struct background *background;
+    unsigned merges;
     int64_t position, at_ms;
     void *bytes;
     size_t size;
@@ -28,6 +30,8 @@ struct stored {
 static bool write_counts(struct writer *writer, struct write_task *task, struct status *st)
 {
     struct stored *stored = task->context;
+    if (stored->merges != stored->background->merges) /* of sequences that are no longer there */
+        return true;
     return store_counts_put(writer->store, stored->position, stored->at_ms, stored->bytes, stored->size, st);
 }
 
@@ -49,7 +53,12 @@ static void store_counts(struct background *b, int64_t now_ms, void *bytes, size
         free(bytes);
         return;
     }
-    *stored = (struct stored){.position = b->counting.published, .at_ms = now_ms, .bytes = bytes, .size = size};
+    *stored = (struct stored){.background = b,
+                              .merges = b->counted_at,
+                              .position = b->counting.published,
+                              .at_ms = now_ms,
+                              .bytes = bytes,
+                              .size = size};
     stored->task = (struct write_task){.write = write_counts, .done = counts_done, .context = stored, .rows = 1};
     if (!writer_submit(b->writer, &stored->task, &st))
         counts_done(b->writer, &stored->task, &st);
@@ -83,6 +92,7 @@ static void tend_counts(struct background *b)
     int64_t now_ms = timestamp_now_ms();
     void *bytes;
     size_t size;
+    b->counted_at = b->merges;
     if (b->holds > 0)
         return;
     if (atomic_exchange(&b->recount, false))
@@ -140,6 +150,7 @@ static void *run(void *argument)
 
 void background_hold_counts(struct background *b)
 {
+    atomic_fetch_add(&b->merges, 1);
     atomic_fetch_add(&b->holds, 1);
 }
 
@@ -224,7 +235,8 @@ void background_stop(struct background *b)
     pthread_join(b->thread, NULL);
     b->running = false;
     registry_end(&b->registry);
-    if (b->recount || b->counting.broken)
+    b->counted_at = b->merges;
+    if (b->holds > 0 || b->recount || b->counting.broken)
         return; /* the next start rebuilds them */
     if (counting_catch_up(&b->counting, &st) &&
         counting_publish(&b->counting, timestamp_now_ms(), true, &bytes, &size, &st))

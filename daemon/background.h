@@ -24,6 +24,8 @@ struct background {
     int64_t items_changed_us;      /* last change of an item; 0: none since the last look; guarded by lock */
     int64_t first_change_us;
     atomic_int holds;    /* merges of users that are being written */
+    atomic_uint merges;  /* begun so far: counts from before one are not stored after it */
+    unsigned counted_at; /* merges when counting last began; the thread's own */
     atomic_bool recount; /* users have been merged */
 };
 

@@ -191,5 +191,7 @@ bool ctl_rules_params(json_t *params, const struct ctl_arguments *arguments, str
            add_elements(params, "caps", arguments, "cap", make_cap, st) &&
            ctl_params_text(params, "scenario", ctl_option_text(arguments, "scenario"), st) &&
            ctl_params_text(params, "rerank", ctl_option_text(arguments, "rerank"), st) &&
+           ctl_params_text(params, "seed", ctl_option_text(arguments, "seed"), st) &&
+           ctl_params_integer(params, "rotation_ms", arguments, "rotation-ms", 1, INT64_MAX, st) &&
            ctl_params_integer(params, "pool", arguments, "pool", 1, POOL_MOST, st);
 }

@@ -31,6 +31,8 @@ json_t *ctl_rules_condition(const char *text, struct status *st);
     {"calibration",   0, "X",                 "0 to 1: the mix of categories as in the history"},                       \
     {"exploration",   0, "X",                 "0 to 1: a share of places for items hardly anybody has met"},            \
     {"rotation",      0, "X",                 "0 to 1: what was shown to the user lately counts so much less"},         \
+    {"seed",          0, "TEXT",              "of what is drawn at random"},                                            \
+    {"rotation-ms",   0, "MS",                "how long rotation looks back (a day)"},                                  \
     {"pool",          0, "N",                 "candidates that are re-ranked (ten times the count, at least 200)"}
 /* clang-format on */
 

@@ -81,6 +81,14 @@ void engine_set_counts(struct engine *engine, struct counts_view *counts)
     counts_view_release(before);
 }
 
+void engine_forget_past(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->past_lock);
+    counts_view_release(engine->past_counts);
+    engine->past_counts = NULL;
+    pthread_mutex_unlock(&engine->past_lock);
+}
+
 void engine_acquire(struct engine *engine, struct snapshot **snapshot, struct counts_view **counts)
 {
     pthread_mutex_lock(&engine->lock);

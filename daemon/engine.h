@@ -53,6 +53,9 @@ bool engine_load_behaviours(struct engine *engine, struct store *store, bool cre
 void engine_set_snapshot(struct engine *engine, struct snapshot *snapshot);
 void engine_set_counts(struct engine *engine, struct counts_view *counts);
 
+/* Users have been merged: older versions of counts that are kept are of sequences that are no longer there. */
+void engine_forget_past(struct engine *engine);
+
 /* References to what answers now; either may be NULL. */
 void engine_acquire(struct engine *engine, struct snapshot **snapshot, struct counts_view **counts);
 

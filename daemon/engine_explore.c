@@ -20,12 +20,16 @@ static uint64_t seed_of(const struct engine_request *request)
 }
 
 /* the best of those that qualify and are hardly known; of the ones that nothing is known of, any */
-static bool find_unknown(const struct scoring *scoring, const float *score, uint32_t *best, size_t most, size_t *found)
+static bool find_unknown(const struct scoring *scoring, const float *score, struct random *rng, uint32_t *best,
+                         size_t most, size_t *found)
 {
     const struct snapshot_view *view = scoring->view;
-    float *masked = arena_floats(&scoring->worker->arena, view->row_count + 1);
-    if (masked == NULL)
+    struct arena *arena = &scoring->worker->arena;
+    float *masked = arena_floats(arena, view->row_count + 1);
+    uint32_t *tie = arena_alloc(arena, (view->row_count + 1) * sizeof *tie); /* or the oldest would always be it */
+    if (masked == NULL || tie == NULL)
         return false;
+    memset(tie, 0, (view->row_count + 1) * sizeof *tie);
     for (size_t row = 0; row < view->row_count; row++)
         masked[row] = -INFINITY;
     for (size_t w = 0; w < view->row_count / 64 + 1; w++)
@@ -33,10 +37,12 @@ static bool find_unknown(const struct scoring *scoring, const float *score, uint
             size_t row = w * 64 + (size_t)__builtin_ctzll(word);
             const struct snapshot_segment *segment = snapshot_segment_of(view, row);
             uint32_t item_id = segment->item_ids[row - segment->first];
-            if (counts_popularity(scoring->context.counts, item_id) <= EXPLORE_EVENTS_MOST)
+            if (counts_popularity(scoring->context.counts, item_id) <= EXPLORE_EVENTS_MOST) {
                 masked[row] = score[row] == -INFINITY ? -FLT_MAX : score[row];
+                tie[row] = (uint32_t)random_u64(rng);
+            }
         }
-    *found = topk_select(best, masked, NULL, view->row_count, most);
+    *found = topk_select(best, masked, tie, view->row_count, most);
     return true;
 }
 
@@ -48,7 +54,7 @@ bool engine_explore(const struct scoring *scoring, const float *score, size_t n,
     size_t places = (size_t)wanted + (random_uniform(&rng) < (float)(wanted - floor(wanted)));
     size_t most = CANDIDATES_TIMES * places > CANDIDATES_LEAST ? CANDIDATES_TIMES * places : CANDIDATES_LEAST, found;
     *drawn = (struct engine_exploration){.rows = arena_alloc(&scoring->worker->arena, (most + 1) * sizeof(uint32_t))};
-    if (drawn->rows == NULL || !find_unknown(scoring, score, drawn->rows, most, &found))
+    if (drawn->rows == NULL || !find_unknown(scoring, score, &rng, drawn->rows, most, &found))
         return false;
     drawn->count = places < found ? places : found;
     drawn->propensity = found == 0 ? 0 : (float)fmin(wanted / (double)found, 1);

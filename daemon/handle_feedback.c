@@ -76,9 +76,11 @@ static bool check_shown(struct handler *handler, const Recsys__ImpressionAddRequ
     const struct config *config = &handler->server->config;
     if (!check_id(config, r->user, "user", st))
         return false;
-    if (r->recomm_id[0] == '\0' || strlen(r->recomm_id) > RECOMM_ID_BYTES)
-        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "MISSING", "recomm_id",
-                                 "'recomm_id' is missing or longer than %d bytes", RECOMM_ID_BYTES);
+    if (r->recomm_id[0] == '\0')
+        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "MISSING", "recomm_id", "'recomm_id' is missing");
+    if (strlen(r->recomm_id) > RECOMM_ID_BYTES)
+        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "TOO_LONG", "recomm_id",
+                                 "'recomm_id' is longer than %d bytes", RECOMM_ID_BYTES);
     if (r->n_items == 0 || r->n_items > (size_t)config->limits_list)
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "items",
                                  "'items' has %zu ids, 1 to %lld are allowed", r->n_items,
@@ -99,6 +101,7 @@ bool handle_impression_add(struct handler *handler, struct job *job, struct stat
     struct ingest *ingest = ingest_new(handler, job, 1, sizeof(struct shown), st);
     if (ingest == NULL)
         return false;
+    ingest->row_count = r->n_items > 0 ? r->n_items : 1; /* as the writer counts them */
     struct shown *shown = ingest->rows;
     shown->request = r;
     ingest->cascade_create = r->_cascade_create_case != 0 && r->cascade_create;

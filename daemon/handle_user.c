@@ -43,6 +43,8 @@ static void merge_done(struct writer *writer, struct write_task *task, const str
     char seq[24];
     histories_drop(writer->engine->histories, merge->request->from);
     histories_drop(writer->engine->histories, merge->request->into);
+    if (merge->moved + merge->duplicates > 0)
+        engine_forget_past(writer->engine);
     if (merge->held)
         background_release_counts(&merge->server->background, merge->moved + merge->duplicates > 0);
     if (st->code != STATUS_OK) {

@@ -305,7 +305,13 @@ static bool read_knobs(const struct list_fields *f, struct rules *rules, struct 
 
 bool list_fields_rules(const struct list_fields *fields, struct arena *arena, struct rules *rules, struct status *st)
 {
+    double shares = 0;
     *rules = (struct rules){.rerank = RULE_DPP};
+    for (size_t i = 0; i < fields->n_promotions; i++)
+        shares += fields->promotions[i]->share;
+    if (fields->exploration.given && fields->exploration.value + shares > SHARES_SUM)
+        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "exploration",
+                                 "'exploration' and the shares of promotions are more than 1 together");
     return read_filter(fields->filter, arena, &rules->filter, st) && read_boosts(fields, arena, rules, st) &&
            read_promotions(fields, arena, rules, st) && read_caps(fields, arena, rules, st) &&
            read_knobs(fields, rules, st);

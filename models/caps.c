@@ -245,11 +245,24 @@ static size_t next_member(struct repair *r, struct class *class)
 }
 
 /* How many with a key of it still want places, by what the cap lets in. Equal fractions are equal as doubles. */
+/* Of two that are level: who uses up less of the caps, then who is better. */
+static bool comes_first(const struct caps *caps, size_t candidate, size_t other)
+{
+    size_t own = 0, others = 0;
+    for (size_t c = 0; c < caps->cap_count; c++) {
+        own += caps->cap[c].start[candidate + 1] - caps->cap[c].start[candidate];
+        others += caps->cap[c].start[other + 1] - caps->cap[c].start[other];
+    }
+    return own != others ? own < others : candidate < other;
+}
+
 static double pressure(const struct repair *r, size_t candidate)
 {
     double most = 0;
     for (size_t c = 0; c < r->caps->cap_count; c++) {
         const struct cap *cap = &r->caps->cap[c];
+        if (cap->window == 0) /* over the whole list the order does not matter */
+            continue;
         for (uint32_t k = cap->start[candidate]; k < cap->start[candidate + 1]; k++) {
             double waiting = (double)r->left[c][cap->key[k]] / (double)cap->most;
             if (waiting > most)
@@ -268,7 +281,7 @@ static size_t choose(struct repair *r)
         if (candidate == NONE || !caps_allow(r->caps, candidate, NULL))
             continue;
         double own = pressure(r, candidate);
-        if (best == NONE || own > best_pressure || (own == best_pressure && candidate < best)) {
+        if (best == NONE || own > best_pressure || (own == best_pressure && comes_first(r->caps, candidate, best))) {
             best = candidate;
             best_pressure = own;
         }

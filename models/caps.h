@@ -47,7 +47,7 @@ void caps_shorten(struct caps *caps, size_t count);
 
 /* The list ran into a wall: no candidate of `pool` (the numbers 0 .. pool - 1, best first) that is not on it may come next, but it is shorter than `n`. Find a longer
  * one that keeps as much of its beginning as possible: from a prefix, always take the allowed candidate that shares its key with most of those still left (as one
- * schedules the most frequent task first when equal tasks need a pause between them), the best of those that are level. The longest prefix from which this reaches
+ * schedules the most frequent task first when equal tasks need a pause between them), of those that are level the one with the fewest keys, then the best. The longest prefix from which this reaches
  * the most places is kept; prefixes are tried by halving, since a shorter one leaves more freedom. The list is at least as long as before. At most `n` places. Takes
  * O(log n · n · pool) look-ups at worst; candidates beyond those that a cap could ever let in are left out first. False when the arena gives out; the list is
  * then as it was. */

@@ -312,13 +312,19 @@ static bool repair(struct greedy *g, struct arena *arena)
 {
     const struct rerank_pool *pool = g->pool;
     size_t stuck = g->caps.count, bound, i = 0;
-    if (!caps_bound(pool->cap, pool->cap_count, pool->count, g->n, &bound, arena) ||
+    struct rerank_place *old = zeroed(arena, stuck, sizeof *old);
+    if (old == NULL || !caps_bound(pool->cap, pool->cap_count, pool->count, g->n, &bound, arena) ||
         !caps_repair(&g->caps, pool->count, bound, arena))
         return false;
+    memcpy(old, g->place, stuck * sizeof *old);
     while (i < stuck && g->place[i].candidate == g->caps.list[i])
         i++;
-    for (; i < g->caps.count; i++)
+    for (; i < g->caps.count; i++) {
         g->place[i] = (struct rerank_place){g->caps.list[i], -1};
+        for (size_t k = 0; k < stuck; k++) /* who was promoted still is, elsewhere */
+            if (old[k].candidate == g->caps.list[i])
+                g->place[i].promotion = old[k].promotion;
+    }
     return true;
 }
 

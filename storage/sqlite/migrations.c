@@ -148,7 +148,8 @@ static const char impressions[] = "CREATE TABLE impression("
                                   " place INTEGER NOT NULL CHECK(place >= 1),"
                                   " recomm_id TEXT NOT NULL,"
                                   " PRIMARY KEY(user_id, at_ms, item_id, recomm_id)) STRICT, WITHOUT ROWID;"
-                                  "CREATE UNIQUE INDEX impression_once ON impression(user_id, recomm_id, item_id);";
+                                  "CREATE UNIQUE INDEX impression_once ON impression(user_id, recomm_id, item_id);"
+                                  "CREATE INDEX impression_time ON impression(at_ms);";
 
 /* Step i makes version i + 1. */
 static const char *const steps[] = {schema, models, impressions};

@@ -161,7 +161,7 @@ def random_request(random, fields, names, keys):
             request[knob] = round(random.random(), 2)
     if "diversity" in request and random.random() < 0.4:
         request["rerank"] = "mmr"
-    if random.random() < 0.15:
+    if random.random() < 0.15 and "promotions" not in request:
         request["exploration"] = random.choice([.1, .3])
     if random.random() < 0.3:
         request["exclude"] = random.sample(names, min(len(names), 30))

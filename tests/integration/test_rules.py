@@ -139,6 +139,9 @@ class Rules(SharedDaemon):
         self.refused("pool", pool=0)
         self.refused("pool", pool=10001)
         self.refused("scenario", scenario="nowhere")
+        self.refused("exploration", exploration=.6, promotions=[{"when": [], "share": .5}])
+        self.refused("rotation", rotation=2)
+        self.refused("rotation_ms", rotation=1, rotation_ms=-1)
 
     # ---- boosts and promotions
 
@@ -239,6 +242,16 @@ class Rules(SharedDaemon):
         reply = self.recommend(n=20, exploration=1, filter=rule)
         self.only(lambda i: self.shop.values(i, "brand") == ["d"], reply, 20)
         self.assertGreater(sum(i["source"] == "exploration" for i in reply["items"]), 15)
+
+    def test_exploration_for_nobody_draws_any(self):
+        """Nothing has a score then: neither the oldest nor the newest come first."""
+        drawn = set()
+        for seed in range(30):
+            reply = self.client.call("recommend", n=10, exploration=.5, seed=str(seed), exclude=[item_name(i) for i in range(100)])
+            drawn |= {int(i["item"][1:]) for i in reply["items"] if i["source"] == "exploration"}
+        self.assertGreater(len(drawn), 80)
+        self.assertLess(min(drawn), 150)
+        self.assertGreater(max(drawn), 350)
 
     # ---- all of it at random
 
