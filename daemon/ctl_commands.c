@@ -94,6 +94,12 @@ static const struct ctl_option audience_options[] = {
     {0},
 };
 
+static const struct ctl_option feedback_options[] = {
+    {"from",  0, "T", "impressions from this time on (the last 7 days)"},
+    {"until", 0, "T", "and before this time (now)"},
+    {0},
+};
+
 static const struct ctl_option next_options[] = {
     {"count", 'n', "N", "items of this page (as before)"},
     {0},
@@ -176,6 +182,8 @@ const struct ctl_command ctl_commands[] = {
      "Looks at the users who were active last.\n\n"
      "Example:\n"
      "  recsysctl audience i1 -n 20 --users 5000 --timeout 5000"},
+    {"feedback report", "", "what came of the lists that were shown, by place", 0, 0, feedback_options, ctl_run_feedback_report,
+     "Place 0 is all of them together. A response is an event of the same user, item and recomm_id."},
     {"scenario list", "", "presets of lists that requests can name", 0, 0, no_options, ctl_run_scenario_list, NULL},
     {"scenario reload", "", "read the file of scenarios again", 0, 0, no_options, ctl_run_scenario_reload,
      "A file with a fault changes nothing."},

@@ -54,6 +54,7 @@ int ctl_run_item_put(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_item_delete(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_item_list(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_user_history(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_feedback_report(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_audience(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_user_merge(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_complement(struct ctl *ctl, const struct ctl_arguments *arguments);

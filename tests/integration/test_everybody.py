@@ -277,6 +277,16 @@ class Feedback(SharedDaemon):
                          [(0, "9", {"click": 3, "purchase": 3}), (1, "3", {"click": 2, "purchase": 2}), (2, "3", {}),
                           (3, "3", {"click": 1, "purchase": 1})])
 
+    def test_report_as_a_table(self):
+        shop.put_events(self.client, "looker", [1])
+        reply = self.client.call("recommend", user="looker", n=2)
+        self.shown("looker", reply, ts=1720000000000)
+        self.client.call("event.add", events=[{"user": "looker", "item": names(reply)[1], "behaviour": "click",
+                                               "recomm_id": reply["recomm_id"]}])
+        done = self.server.ctl("feedback", "report", "--from", "1720000000000", "--until", "1720000000001")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"(?i)place\s+impressions\s+click\n\s*0\s+2\s+1\n\s*1\s+1\s*\S?\n\s*2\s+1\s+1")
+
     def test_second_page_counts_on(self):
         shop.put_events(self.client, "pager", [1])
         reply = self.client.call("recommend", user="pager", n=2)
