@@ -7,9 +7,10 @@
 
 #define HISTORY_LEAST    10
 #define CANDIDATES_LEAST 50
-#define RESERVE          0.7  /* of what is left: encoding the reply, and being wrong */
-#define NS_AT_FIRST      0.1f /* per multiply-add */
-#define LEARN_LEAST      1e5  /* multiply-adds that say something about the speed */
+#define SCAN_LEAST       20000 /* rows: among fewer a scan takes about as long as what it spares */
+#define RESERVE          0.7   /* of what is left: encoding the reply, and being wrong */
+#define NS_AT_FIRST      0.1f  /* per multiply-add */
+#define LEARN_LEAST      1e5   /* multiply-adds that say something about the speed */
 #define LEARN_RATE       0.1f
 
 static void note(struct engine_worker *worker, struct engine_answer *answer, const char *what, size_t before,
@@ -59,7 +60,7 @@ struct engine_plan engine_plan_make(struct engine_worker *worker, const struct e
     plan.history = least;
     double scan = (double)qualifying * (double)recommender_cost(a, 1);
     double candidates = (fits - scan) / (double)recommender_cost(a, least);
-    if (candidates >= CANDIDATES_LEAST && candidates >= (double)n) {
+    if (qualifying > SCAN_LEAST && candidates >= CANDIDATES_LEAST && candidates >= (double)n) {
         plan.candidates = (size_t)candidates;
         if (least < length)
             note(worker, answer, "history", length, least);
