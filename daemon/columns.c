@@ -2,6 +2,7 @@
 #include "daemon/columns.h"
 
 #include "daemon/dictionary.h"
+#include "daemon/postings.h"
 #include "proto/suggest.h"
 
 #include <jansson.h>
@@ -12,25 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POSTING_FEW  2
-#define POSTINGS_MIN 8
-
 _Static_assert(COLUMNS_SET_NONE == 0, "a zeroed column says nothing");
-
-/* The sets that contain a value. Most values of a large dictionary are in one. */
-struct posting {
-    uint32_t count, capacity; /* capacity 0: they are in `few` */
-    union {
-        uint32_t few[POSTING_FEW];
-        uint32_t *many;
-    };
-};
 
 struct field {
     struct dictionary values; /* texts, with their ends */
     struct dictionary sets;   /* value numbers, ascending; the first is the empty set, COLUMNS_SET_NONE */
-    struct posting *postings; /* by value */
-    size_t posting_capacity;
+    struct postings postings; /* by value, the sets that it is in */
     _Atomic(uint32_t *) set_columns[COLUMNS_SEGMENTS_MAX];  /* NULL: no row of the segment says anything */
     _Atomic(double *) number_columns[COLUMNS_SEGMENTS_MAX]; /* NULL: no row of the segment has a number */
 };
@@ -56,53 +44,6 @@ enum { FIELD_CATEGORY, FIELD_PRICE, FIELD_AVAILABLE, FIELD_ATTRIBUTES /* from he
 static void count_bytes(struct columns *columns, size_t bytes)
 {
     atomic_fetch_add_explicit(&columns->bytes, bytes, memory_order_relaxed);
-}
-
-/* ---- postings; the caller holds the lock for writing */
-
-static const uint32_t *posting_sets(const struct posting *posting)
-{
-    return posting->capacity == 0 ? posting->few : posting->many;
-}
-
-/* Room for one more. */
-static bool posting_reserve(struct columns *columns, struct posting *posting)
-{
-    bool few = posting->capacity == 0;
-    if (posting->count < (few ? POSTING_FEW : posting->capacity))
-        return true;
-    uint32_t capacity = posting->count * 2;
-    uint32_t *many = reallocarray(few ? NULL : posting->many, capacity, sizeof *many);
-    if (many == NULL)
-        return false;
-    if (few)
-        memcpy(many, posting->few, sizeof posting->few);
-    count_bytes(columns, (capacity - posting->capacity) * sizeof *many);
-    posting->many = many;
-    posting->capacity = capacity;
-    return true;
-}
-
-static void posting_push(struct posting *posting, uint32_t set)
-{
-    if (posting->capacity == 0)
-        posting->few[posting->count++] = set;
-    else
-        posting->many[posting->count++] = set;
-}
-
-static bool reserve_postings(struct columns *columns, struct field *field)
-{
-    if (field->values.count < field->posting_capacity)
-        return true;
-    size_t capacity = field->posting_capacity == 0 ? POSTINGS_MIN : field->posting_capacity * 2;
-    struct posting *postings = reallocarray(field->postings, capacity, sizeof *postings);
-    if (postings == NULL)
-        return false;
-    count_bytes(columns, (capacity - field->posting_capacity) * sizeof *postings);
-    field->postings = postings;
-    field->posting_capacity = capacity;
-    return true;
 }
 
 /* ---- numbers for fields, values and sets */
@@ -136,10 +77,10 @@ static bool find_value(struct columns *columns, struct field *field, const char 
     if (dictionary_find(&field->values, text, size_bytes, number))
         return true;
     pthread_rwlock_wrlock(&columns->lock);
-    bool ok =
-        reserve_postings(columns, field) && dictionary_add(&field->values, &columns->memory, text, size_bytes, number);
+    bool ok = postings_reserve(&field->postings, field->values.count, &columns->bytes) &&
+              dictionary_add(&field->values, &columns->memory, text, size_bytes, number);
     if (ok)
-        field->postings[*number] = (struct posting){0};
+        postings_begin(&field->postings, *number);
     pthread_rwlock_unlock(&columns->lock);
     return ok;
 }
@@ -148,12 +89,12 @@ static bool find_value(struct columns *columns, struct field *field, const char 
 static bool add_set(struct columns *columns, struct field *field, const uint32_t *values, size_t count, uint32_t *set)
 {
     for (size_t i = 0; i < count; i++)
-        if (!posting_reserve(columns, &field->postings[values[i]]))
+        if (!postings_reserve_set(&field->postings, values[i], &columns->bytes))
             return false;
     if (!dictionary_add(&field->sets, &columns->memory, values, count * sizeof *values, set))
         return false;
     for (size_t i = 0; i < count; i++)
-        posting_push(&field->postings[values[i]], *set);
+        postings_push(&field->postings, values[i], *set);
     return true;
 }
 
@@ -378,10 +319,7 @@ struct columns *columns_new(void)
 
 static void field_close(struct field *field)
 {
-    for (uint32_t value = 0; value < field->values.count; value++)
-        if (field->postings[value].capacity > 0)
-            free(field->postings[value].many);
-    free(field->postings);
+    postings_close(&field->postings, field->values.count);
     dictionary_close(&field->values);
     dictionary_close(&field->sets);
     for (size_t i = 0; i < COLUMNS_SEGMENTS_MAX; i++) {
@@ -448,13 +386,6 @@ size_t columns_set_count(struct columns *columns, int field)
     return count_of(columns, &columns->fields[field].sets);
 }
 
-static void set_bits(const struct posting *posting, uint64_t *bits, size_t set_count)
-{
-    const uint32_t *sets = posting_sets(posting);
-    for (uint32_t i = 0; i < posting->count && sets[i] < set_count; i++) /* ascending: sets are numbered as they come */
-        bits[sets[i] / 64] |= (uint64_t)1 << (sets[i] % 64);
-}
-
 void columns_sets_with(struct columns *columns, int field, const char *const *values, size_t count, uint64_t *bits,
                        size_t set_count)
 {
@@ -463,7 +394,7 @@ void columns_sets_with(struct columns *columns, int field, const char *const *va
     for (size_t i = 0; i < count; i++) {
         uint32_t value = 0;
         if (dictionary_find(&of->values, values[i], strlen(values[i]) + 1, &value))
-            set_bits(&of->postings[value], bits, set_count);
+            postings_mark(&of->postings, value, bits, set_count);
     }
     pthread_rwlock_unlock(&columns->lock);
 }
