@@ -208,9 +208,17 @@ static bool make_list(struct scoring *scoring, const struct engine_request *requ
     if (!prepare_user(scoring, request, answer, st) || !engine_weigh(scoring, request, st))
         return false;
     struct ranking ranking;
+    struct ranked *items = arena_alloc(&worker->arena, (n + 1) * sizeof *items);
+    if (items == NULL)
+        return out_of_memory(st);
+    struct arena_mark mark = arena_mark(&worker->arena);
     if (!ranking_compute(scoring, n, &ranking, st))
         return false;
-    if (plan.candidates == SIZE_MAX && request->task != ENGINE_TOP)
+    memcpy(items, ranking.items, ranking.count * sizeof *items);
+    ranking.items = items;
+    arena_rewind(&worker->arena, mark); /* scores of all rows: a batch may ask many times */
+    bool plain = request->task != ENGINE_TOP && (request->rules == NULL || !rules_rerank(request->rules));
+    if (plan.candidates == SIZE_MAX && plain)
         engine_plan_learn(worker, ranking_cost(worker->engine->config, a, qualifying, plan.history), begin_us);
     if (!engine_describe_items(scoring, &ranking, answer))
         return out_of_memory(st);

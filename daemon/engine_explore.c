@@ -19,9 +19,16 @@ static uint64_t seed_of(const struct engine_request *request)
     return seed == NULL ? hash : XXH3_64bits_withSeed(seed, strlen(seed), hash);
 }
 
+/* Of those that are level with the last candidate some were drawn to be candidates. */
+struct boundary {
+    const float *masked; /* (row_count) */
+    float score;
+    double chance;
+};
+
 /* the best of those that qualify and are hardly known; of the ones that nothing is known of, any */
 static bool find_unknown(const struct scoring *scoring, const float *score, struct random *rng, uint32_t *best,
-                         size_t most, size_t *found)
+                         size_t most, size_t *found, struct boundary *boundary)
 {
     const struct snapshot_view *view = scoring->view;
     struct arena *arena = &scoring->worker->arena;
@@ -43,6 +50,14 @@ static bool find_unknown(const struct scoring *scoring, const float *score, stru
             }
         }
     *found = topk_select(best, masked, tie, view->row_count, most);
+    boundary->score = *found > 0 ? masked[best[*found - 1]] : -INFINITY;
+    boundary->masked = masked;
+    size_t level = 0, chosen = 0;
+    for (size_t row = 0; *found > 0 && row < view->row_count; row++)
+        level += masked[row] == boundary->score;
+    for (size_t i = 0; i < *found; i++)
+        chosen += masked[best[i]] == boundary->score;
+    boundary->chance = level > 0 ? (double)chosen / (double)level : 1;
     return true;
 }
 
@@ -53,16 +68,21 @@ bool engine_explore(const struct scoring *scoring, const float *score, size_t n,
     random_init(&rng, seed_of(scoring->request));
     size_t places = (size_t)wanted + (random_uniform(&rng) < (float)(wanted - floor(wanted)));
     size_t most = CANDIDATES_TIMES * places > CANDIDATES_LEAST ? CANDIDATES_TIMES * places : CANDIDATES_LEAST, found;
+    struct boundary boundary;
     *drawn = (struct engine_exploration){.rows = arena_alloc(&scoring->worker->arena, (most + 1) * sizeof(uint32_t))};
-    if (drawn->rows == NULL || !find_unknown(scoring, score, &rng, drawn->rows, most, &found))
+    if (drawn->rows == NULL || !find_unknown(scoring, score, &rng, drawn->rows, most, &found, &boundary))
         return false;
     drawn->count = places < found ? places : found;
-    drawn->propensity = found == 0 ? 0 : (float)fmin(wanted / (double)found, 1);
+    drawn->propensity = arena_floats(&scoring->worker->arena, drawn->count + 1);
+    if (drawn->propensity == NULL)
+        return false;
     for (size_t i = 0; i < drawn->count; i++) {
         size_t other = i + random_below(&rng, found - i);
         uint32_t row = drawn->rows[i];
         drawn->rows[i] = drawn->rows[other];
         drawn->rows[other] = row;
+        double level = boundary.masked[drawn->rows[i]] == boundary.score ? boundary.chance : 1;
+        drawn->propensity[i] = (float)(fmin(wanted / (double)found, 1) * level);
     }
     return true;
 }

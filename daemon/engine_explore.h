@@ -11,8 +11,8 @@
 struct engine_exploration {
     uint32_t *rows; /* (count) */
     size_t count;
-    float
-        propensity; /* of each candidate to be drawn: exploration · n / candidates; what off-policy estimates divide by */
+    /* (count): how likely each was to be drawn: exploration · n / candidates, times its chance to be a candidate; what off-policy estimates divide by */
+    float *propensity;
 };
 
 /* Draw exploration · n rows, a fraction by chance, evenly among the best of the qualifying rows that are hardly known: 50, or ten times as many as places. The generator

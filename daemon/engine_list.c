@@ -2,6 +2,7 @@
 #include "daemon/engine_list.h"
 #include "daemon/engine_rerank.h"
 
+#include "daemon/timestamp.h"
 #include "models/topk.h"
 
 #include <math.h>
@@ -10,7 +11,8 @@
 
 /* A block of rows with fewer qualifying ones than this is gathered rather than scored whole. */
 #define DENSE_ROWS 48
-#define SPARSE     4 /* one row in so many: then reading each by itself is faster than reading all */
+#define POOL_MOST  50000 /* candidates that caps may be looked through for */
+#define SPARSE     4     /* one row in so many: then reading each by itself is faster than reading all */
 #define DAY_MS     86400000.0
 
 static bool out_of_memory(struct status *st)
@@ -277,26 +279,49 @@ static int compare_names(const void *left, const void *right, void *view)
     return strcmp(name_of(view, a->row), name_of(view, b->row));
 }
 
+static int compare_names_down(const void *left, const void *right, void *view)
+{
+    return compare_names(right, left, view);
+}
+
 static struct ranked ranked_row(const float *score, uint32_t row)
 {
     return (struct ranked){.score = score[row], .row = row, .promotion = -1};
+}
+
+/* names in a heap, the greatest on top: a new one that is smaller takes its place */
+static void sift_name(const struct scoring *scoring, struct ranked *heap, size_t count, struct ranked item)
+{
+    const char *name = name_of(scoring->view, item.row);
+    size_t hole = 0;
+    for (size_t child = 1; child < count; child = 2 * hole + 1) {
+        if (child + 1 < count &&
+            strcmp(name_of(scoring->view, heap[child + 1].row), name_of(scoring->view, heap[child].row)) > 0)
+            child++;
+        if (strcmp(name_of(scoring->view, heap[child].row), name) <= 0)
+            break;
+        heap[hole] = heap[child];
+        hole = child;
+    }
+    heap[hole] = item;
 }
 
 /* Among all rows that share the last place's score, those with the smallest names: replaces the tail of `items` from `strict` on. */
 static void settle_ties(const struct scoring *scoring, const float *score, float last, struct ranked *items,
                         size_t strict, size_t count)
 {
-    size_t kept = strict;
+    size_t room = count - strict, kept = 0;
+    struct ranked *heap = items + strict;
     for (size_t row = 0; row < scoring->view->row_count; row++) {
         if (score[row] != last)
             continue;
-        const char *name = name_of(scoring->view, (uint32_t)row);
-        if (kept == count && strcmp(name, name_of(scoring->view, items[kept - 1].row)) >= 0)
-            continue;
-        size_t at = kept < count ? kept++ : count - 1;
-        for (; at > strict && strcmp(name, name_of(scoring->view, items[at - 1].row)) < 0; at--)
-            items[at] = items[at - 1];
-        items[at] = ranked_row(score, (uint32_t)row);
+        if (kept < room) {
+            heap[kept++] = ranked_row(score, (uint32_t)row);
+            if (kept == room)
+                qsort_r(heap, room, sizeof *heap, compare_names_down, (void *)scoring->view);
+        } else if (strcmp(name_of(scoring->view, (uint32_t)row), name_of(scoring->view, heap[0].row)) < 0) {
+            sift_name(scoring, heap, room, ranked_row(score, (uint32_t)row));
+        }
     }
 }
 
@@ -311,21 +336,23 @@ static void order_ties(const struct scoring *scoring, struct ranked *items, size
     }
 }
 
-/* Nothing is known of these: the newest items first, after those that something is known of. */
+/* Nothing is known of these: the newest items first, after those that something is known of; what is buried comes last. */
 static void fill_with_newest(const struct scoring *scoring, size_t n, const float *score, struct ranking *ranking)
 {
     const struct snapshot_view *view = scoring->view;
     uint32_t largest = catalog_largest_id(scoring->worker->engine->catalog);
-    for (uint32_t id = largest; id > 0 && ranking->count < n; id--) {
-        uint32_t row = snapshot_find(view, id);
-        if (row == SNAPSHOT_ROW_NONE || !alive(view, row) || score[row] != -INFINITY)
-            continue;
-        struct ranked *item = &ranking->items[ranking->count++];
-        *item = ranked_row(score, row);
-        item->score = 0;
-        item->newest = true;
-        ranking->newest_count++;
-    }
+    for (int buried = 0; buried < (scoring->boost == NULL ? 1 : 2); buried++)
+        for (uint32_t id = largest; id > 0 && ranking->count < n; id--) {
+            uint32_t row = snapshot_find(view, id);
+            if (row == SNAPSHOT_ROW_NONE || !alive(view, row) || score[row] != -INFINITY ||
+                (boost_of(scoring, row) < 0) != (buried == 1))
+                continue;
+            struct ranked *item = &ranking->items[ranking->count++];
+            *item = ranked_row(score, row);
+            item->score = boost_of(scoring, row);
+            item->newest = true;
+            ranking->newest_count++;
+        }
 }
 
 static bool take_best(const struct scoring *scoring, const float *score, size_t n, struct ranking *ranking)
@@ -374,7 +401,9 @@ static void score_top(const struct scoring *scoring, float *score)
             continue;
         const struct snapshot_segment *segment = snapshot_segment_of(view, row);
         float top = top_score(scoring, scoring->request->top, segment->items[row - segment->first]);
-        score[row] = top != 0 ? top : -INFINITY; /* says nothing: listed behind, the newest first */
+        bool dateless =
+            top == 0 && scoring->request->top == ENGINE_NEWEST; /* behind those that have a date, the newest first */
+        score[row] = dateless ? -INFINITY : top;
     }
 }
 
@@ -398,27 +427,30 @@ static bool score_rows(const struct scoring *scoring, bool exhaustive, size_t mo
     for (size_t row = 0; row < view->row_count; row++) {
         if (score[row] == -INFINITY)
             continue;
+        bool unknown = scoring->user.length == 0 && score[row] == 0;
         score[row] += boost_of(scoring, row);
-        if (scoring->user.length == 0 && score[row] == 0)
+        if (unknown && score[row] <= 0)
             score[row] = -INFINITY;
     }
     return true;
 }
 
-/* a pool that grows until the list is full or everything that was scored is in it */
+/* a pool that grows until the list is full, everything that was scored is in it, or it is too much for one request */
 static bool rerank_growing(const struct scoring *scoring, const float *score, size_t n, size_t qualifying,
                            struct ranking *ranking, struct status *st)
 {
-    size_t considered = engine_rerank_pool(scoring->rules, n);
+    size_t considered = engine_rerank_pool(scoring->rules, n), most = considered > POOL_MOST ? considered : POOL_MOST;
+    int64_t deadline_us = scoring->request->deadline_us;
+    most = most < qualifying ? most : qualifying;
     for (size_t size = considered;; size *= 4) {
         struct arena_mark mark = arena_mark(&scoring->worker->arena);
         struct ranking pool;
-        size = size < qualifying ? size : qualifying;
+        size = size < most ? size : most;
         if (!take_best(scoring, score, size, &pool))
             return out_of_memory(st);
         if (!engine_rerank(scoring, score, &pool, considered, n, ranking, st))
             return false;
-        if (ranking->count >= n || size >= qualifying)
+        if (ranking->count >= n || size >= most || (deadline_us != 0 && timestamp_monotonic_us() > deadline_us))
             return true;
         arena_rewind(&scoring->worker->arena, mark);
     }
@@ -443,6 +475,7 @@ bool ranking_compute(const struct scoring *scoring, size_t n, struct ranking *ra
     size_t cost = alive_count * recommender_cost(&view->snapshot->model->architecture, length);
     size_t most = (size_t)config->model_candidates > 2 * wanted ? (size_t)config->model_candidates : 2 * wanted;
     bool exhaustive = scoring->request->task == ENGINE_TOP ||
+                      scoring->user.length == 0 || /* the prior alone is cheap */
                       (cost <= (size_t)config->model_exhaustive && alive_count <= scoring->candidates_most);
     if (most > scoring->candidates_most)
         most = scoring->candidates_most;
@@ -451,11 +484,5 @@ bool ranking_compute(const struct scoring *scoring, size_t n, struct ranking *ra
         return out_of_memory(st);
     if (!rerank)
         return take_best(scoring, score, n, ranking) || out_of_memory(st);
-    if (!rerank_growing(scoring, score, n, alive_count, ranking, st))
-        return false;
-    if (exhaustive || scoring->candidates_most < SIZE_MAX || ranking->count >= n || ranking->count >= alive_count)
-        return true;
-    if (!score_rows(scoring, true, most, score)) /* rules want what the scan did not choose */
-        return out_of_memory(st);
     return rerank_growing(scoring, score, n, alive_count, ranking, st);
 }

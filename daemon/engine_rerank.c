@@ -106,7 +106,7 @@ static bool name_promoted(struct gathering *g, size_t n)
         for (size_t i = 0; drawn && i < g->count; i++)
             for (size_t k = 0; k < g->drawn.count; k++)
                 promoted[i] = promoted[i] || g->items[i].row == g->drawn.rows[k];
-        float share = drawn ? (float)g->drawn.count / (float)n : rules->promotions[p].share;
+        double share = drawn ? (double)g->drawn.count / (double)n : rules->promotions[p].share;
         g->promotion[p] = (struct rerank_promotion){share, promoted};
     }
     g->promotion_count = total;
@@ -468,6 +468,14 @@ static bool gather(struct gathering *g, const struct ranking *pool, const float 
     return rules->cap_count == 0 || set_caps(g, st);
 }
 
+static float propensity_of(const struct gathering *g, uint32_t row)
+{
+    for (size_t k = 0; k < g->drawn.count; k++)
+        if (g->drawn.rows[k] == row)
+            return g->drawn.propensity[k];
+    return 0;
+}
+
 bool engine_rerank(const struct scoring *scoring, const float *score, const struct ranking *pool, size_t considered,
                    size_t n, struct ranking *list, struct status *st)
 {
@@ -490,8 +498,9 @@ bool engine_rerank(const struct scoring *scoring, const float *score, const stru
         items[i] = g->items[from];
         items[i].promotion = result.place[i].promotion;
         if (items[i].promotion == (int)scoring->rules->promotion_count)
-            items[i].propensity = g->drawn.propensity;
-        items[i].moved = (int32_t)from - (int32_t)i;
+            items[i].propensity = propensity_of(g, items[i].row);
+        if (from < pool->count) /* of one from further behind nobody knows where it was */
+            items[i].moved = (int32_t)from - (int32_t)i;
         list->newest_count += items[i].newest;
     }
     return true;

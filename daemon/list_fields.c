@@ -228,7 +228,7 @@ static bool read_promotions(const struct list_fields *f, struct arena *arena, st
         return false;
     for (size_t i = 0; i < f->n_promotions; i++) {
         const Recsys__Promotion *from = f->promotions[i];
-        list[i] = (struct rule_promotion){.share = (float)from->share, .label = from->label};
+        list[i] = (struct rule_promotion){.share = from->share, .label = from->label};
         if (!(from->share > 0 && from->share <= 1) || (sum += from->share) > SHARES_SUM)
             return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE",
                                      field_at("promotions", i, "share").text,

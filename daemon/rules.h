@@ -44,7 +44,7 @@ struct rule_boost {
 struct rule_promotion {
     const struct rule_condition *when;
     size_t when_count;
-    float share;
+    double share; /* not a float: floor(.9f · 50) is 44 */
     const char *label;
 };
 

@@ -7,10 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-#define NONE        SIZE_MAX
-#define RESIDUE_MIN 1e-6f /* d²: float rounding leaves about this of a direction that is used up, of either sign */
-#define SMOOTHING   .01   /* of the taste in q, so that log q is finite */
-#define ROUNDING    1e-6  /* of share · k */
+#define NONE         SIZE_MAX
+#define RESIDUE_MIN  1e-6f /* d²: float rounding leaves about this of a direction that is used up, of either sign */
+#define SMOOTHING    .01   /* of the taste in q, so that log q is finite */
+#define DIVERSE_MOST 500   /* places that later ones are compared with: the work grows with their square */
+#define ROUNDING     1e-6  /* of share · k */
 
 /* A list under way. */
 struct greedy {
@@ -60,6 +61,7 @@ static bool open_diversity(struct greedy *g, struct arena *arena)
         return true;
     size_t rows = pool->considered, cells;
     g->width = g->n < rows ? g->n : rows;
+    g->width = g->width < DIVERSE_MOST ? g->width : DIVERSE_MOST;
     if ((g->listed = zeroed(arena, g->width, sizeof *g->listed)) == NULL ||
         (g->known = zeroed(arena, rows, sizeof *g->known)) == NULL)
         return false;
@@ -129,6 +131,8 @@ static void compare(struct greedy *g, size_t i)
 
 static void learn_features(struct greedy *g, size_t chosen)
 {
+    if (g->columns == g->width) /* what comes after so many places is as unlike them as it may be */
+        return;
     compare(g, chosen);
     if (g->pool->method == RERANK_DPP)
         g->scale[g->columns] = 1 / sqrtf(fmaxf(g->residue[chosen], RESIDUE_MIN));
@@ -225,7 +229,7 @@ static size_t choose_from(struct greedy *g, const bool *promoted)
 /* Places up to `length` that must still go to promotion p, as far as its candidates last. */
 static size_t owed(const struct greedy *g, size_t p, size_t length)
 {
-    size_t due = (size_t)floor((double)g->pool->promotion[p].share * (double)length + ROUNDING);
+    size_t due = (size_t)floor(g->pool->promotion[p].share * (double)length + ROUNDING);
     size_t missing = due > g->placed[p] ? due - g->placed[p] : 0;
     return missing < g->unplaced[p] ? missing : g->unplaced[p];
 }

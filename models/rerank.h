@@ -21,7 +21,7 @@ enum rerank_method { RERANK_DPP, RERANK_MMR };
 
 /* Candidates of one kind get a share of the list. */
 struct rerank_promotion {
-    float
+    double
         share; /* 0 .. 1: of the first k places at least floor(share · k + 1e-6), as long as candidates last and caps let them in */
     const bool *promoted; /* (count) */
 };
