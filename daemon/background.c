@@ -97,11 +97,13 @@ static void tend_counts(struct background *b)
         return;
     if (atomic_exchange(&b->recount, false))
         counting_recount(&b->counting);
+    bool whole = b->counting.broken; /* a rebuild reads the log at one moment: right, whatever comes meanwhile */
     if (!counting_catch_up(&b->counting, &st)) {
         log_warn("counts_behind", "%s", st.message);
         return;
     }
-    if (b->holds > 0 || b->recount || !counting_is_due(&b->counting, now_ms))
+    whole = whole && !b->counting.broken;
+    if ((!whole && (b->holds > 0 || b->recount)) || !counting_is_due(&b->counting, now_ms))
         return;
     if (!counting_publish(&b->counting, now_ms, false, &bytes, &size, &st)) {
         log_warn("counts_not_published", "%s", st.message);

@@ -63,7 +63,7 @@ static uint64_t *rows_of(const struct snapshot_view *view, const char *const *na
     catalog_find(view->snapshot->catalog, names, count, item_ids);
     for (size_t i = 0; i < count; i++) {
         uint32_t row = item_ids[i] == 0 ? SNAPSHOT_ROW_NONE : snapshot_find(view, item_ids[i]);
-        while (row != SNAPSHOT_ROW_NONE) {
+        while (row != SNAPSHOT_ROW_NONE && !(rows[row / 64] >> (row % 64) & 1)) { /* a name may come a thousand times */
             const struct snapshot_segment *segment = snapshot_segment_of(view, row);
             rows[row / 64] |= (uint64_t)1 << (row % 64);
             row = segment->previous[row - segment->first];

@@ -81,12 +81,10 @@ void engine_set_counts(struct engine *engine, struct counts_view *counts)
     counts_view_release(before);
 }
 
-void engine_forget_past(struct engine *engine)
+void engine_note_merge(struct engine *engine, int64_t position)
 {
-    pthread_mutex_lock(&engine->past_lock);
-    counts_view_release(engine->past_counts);
-    engine->past_counts = NULL;
-    pthread_mutex_unlock(&engine->past_lock);
+    engine->merged = position;
+    engine->merges++;
 }
 
 void engine_acquire(struct engine *engine, struct snapshot **snapshot, struct counts_view **counts)

@@ -34,7 +34,10 @@ struct engine {
     struct snapshot *snapshot;               /* NULL before the first model */
     struct counts_view *counts;
     struct counts_view *past_counts; /* an older version that a request asked for; one is kept */
+    unsigned past_merges;            /* merges when it was rebuilt */
     pthread_mutex_t past_lock;       /* one rebuild at a time */
+    _Atomic unsigned merges;         /* of users, since the start */
+    _Atomic int64_t merged;          /* position of the last one that moved events: counts from before it are gone */
     pthread_mutex_t
         apply_lock; /* held while changed items reach catalogue and snapshot, and while a snapshot is replaced */
     pthread_mutex_t install_lock; /* one snapshot is built at a time; taken before apply_lock */
@@ -53,8 +56,8 @@ bool engine_load_behaviours(struct engine *engine, struct store *store, bool cre
 void engine_set_snapshot(struct engine *engine, struct snapshot *snapshot);
 void engine_set_counts(struct engine *engine, struct counts_view *counts);
 
-/* Users have been merged: older versions of counts that are kept are of sequences that are no longer there. */
-void engine_forget_past(struct engine *engine);
+/* Users have been merged at `position`: older versions of counts are of sequences that are no longer there. Takes no lock. */
+void engine_note_merge(struct engine *engine, int64_t position);
 
 /* References to what answers now; either may be NULL. */
 void engine_acquire(struct engine *engine, struct snapshot **snapshot, struct counts_view **counts);

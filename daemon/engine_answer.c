@@ -53,7 +53,7 @@ static struct counts_view *find_counts(struct engine_worker *worker, struct coun
     int64_t position = strtoll(asked, &end, 10);
     if (current != NULL && *asked != 0 && *end == 0 && position == current->position)
         return current;
-    if (*end != '\0' || position < 0 || position > engine->committed) {
+    if (*end != '\0' || position < engine->merged || position > engine->committed) {
         version_gone(st, "counts", asked, "another version");
         counts_view_release(current);
         return NULL;
@@ -66,8 +66,10 @@ static struct counts_view *find_counts(struct engine_worker *worker, struct coun
         st->retry_after_ms = REBUILD_RETRY_MS;
         return NULL;
     }
-    if (engine->past_counts == NULL || engine->past_counts->position != position) {
+    unsigned merges = engine->merges;
+    if (engine->past_counts == NULL || engine->past_counts->position != position || engine->past_merges != merges) {
         counts_view_release(engine->past_counts);
+        engine->past_merges = merges;
         engine->past_counts = engine_rebuild_counts(engine, worker->reader, position, NULL, st);
     }
     struct counts_view *found = engine->past_counts == NULL ? NULL : counts_view_acquire(engine->past_counts);

@@ -283,8 +283,8 @@ static bool rotate(struct gathering *g, float *relevance, struct status *st)
         return out_of_memory(st);
     if (worker->history.user_id == 0)
         return true;
-    if (!store_impression_recent(worker->reader, worker->history.user_id, shown.now_ms - shown.within_ms, SHOWN_MOST,
-                                 note_shown, &shown, st))
+    if (!store_impression_recent(worker->reader, worker->history.user_id, shown.now_ms - shown.within_ms, shown.now_ms,
+                                 SHOWN_MOST, note_shown, &shown, st))
         return false;
     for (size_t i = 0; i < g->considered && shown.count > 0; i++) {
         const struct snapshot_segment *segment = snapshot_segment_of(scoring->view, g->items[i].row);
@@ -497,6 +497,8 @@ bool engine_rerank(const struct scoring *scoring, const float *score, const stru
         size_t from = result.place[i].candidate;
         items[i] = g->items[from];
         items[i].promotion = result.place[i].promotion;
+        if (items[i].promotion < 0 && propensity_of(g, items[i].row) > 0)
+            items[i].promotion = (int)scoring->rules->promotion_count; /* drawn, and here before its turn */
         if (items[i].promotion == (int)scoring->rules->promotion_count)
             items[i].propensity = propensity_of(g, items[i].row);
         if (from < pool->count) /* of one from further behind nobody knows where it was */

@@ -13,6 +13,7 @@
 #define USERS_MOST    10000
 #define TAIL_EVENTS   5000   /* read at a time */
 #define TAIL_MOST     200000 /* newest events that are looked through for users */
+#define MET_SLOTS     32768  /* three times USERS_MOST, at least */
 
 struct candidate {
     char *name;
@@ -38,46 +39,40 @@ static bool out_of_memory(struct status *st)
 
 /* ---- who was active lately */
 
-static int compare_ids(const void *left, const void *right)
+/* ids that were met, open addressing; 0: free */
+static bool meet(int64_t *met, int64_t user_id)
 {
-    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
-    return (a > b) - (a < b);
+    size_t slot = (size_t)((uint64_t)user_id * 0x9e3779b97f4a7c15u >> 32) % MET_SLOTS;
+    while (met[slot] != 0 && met[slot] != user_id)
+        slot = (slot + 1) % MET_SLOTS;
+    bool first = met[slot] == 0;
+    met[slot] = user_id;
+    return first;
 }
 
-/* distinct ones; how many are left */
-static size_t distinct(int64_t *ids, size_t count)
-{
-    size_t kept = 0;
-    qsort(ids, count, sizeof *ids, compare_ids);
-    for (size_t i = 0; i < count; i++)
-        if (i == 0 || ids[i] != ids[i - 1])
-            ids[kept++] = ids[i];
-    return kept;
-}
-
-/* users of the newest events, going back in steps until there are enough */
+/* users of the newest events, the last one to do something first */
 static bool find_users(struct audience *a, struct status *st)
 {
     struct arena *arena = &a->handler->worker.arena;
     struct store *store = a->handler->worker.reader;
     struct store_event *events = arena_alloc(arena, TAIL_EVENTS * sizeof *events);
+    int64_t *met = arena_alloc(arena, MET_SLOTS * sizeof *met);
     int64_t end = a->handler->server->engine.committed, looked = 0;
-    a->user_ids = arena_alloc(arena, (a->users_most + TAIL_EVENTS) * sizeof *a->user_ids);
-    if (events == NULL || a->user_ids == NULL)
+    a->user_ids = arena_alloc(arena, (a->users_most + 1) * sizeof *a->user_ids);
+    if (events == NULL || a->user_ids == NULL || met == NULL)
         return out_of_memory(st);
+    memset(met, 0, MET_SLOTS * sizeof *met);
     while (end > 0 && a->user_count < a->users_most && looked < TAIL_MOST) {
         int64_t begin = end > TAIL_EVENTS ? end - TAIL_EVENTS : 0; /* positions: at most one event each */
         size_t count;
         if (!store_event_tail(store, begin, end, events, TAIL_EVENTS, &count, st))
             return false;
-        for (size_t i = 0; i < count; i++)
-            a->user_ids[a->user_count++] = events[i].user_id;
-        a->user_count = distinct(a->user_ids, a->user_count);
+        for (size_t i = count; i-- > 0 && a->user_count < a->users_most;)
+            if (meet(met, events[i].user_id))
+                a->user_ids[a->user_count++] = events[i].user_id;
         looked += TAIL_EVENTS;
         end = begin;
     }
-    if (a->user_count > a->users_most)
-        a->user_count = a->users_most;
     return true;
 }
 
@@ -86,7 +81,8 @@ static bool find_users(struct audience *a, struct status *st)
 static void place(struct audience *a, char *name, float score)
 {
     size_t at = a->count;
-    if (at == a->n && score <= a->best[at - 1].score)
+    if (at == a->n &&
+        (score < a->best[at - 1].score || (score == a->best[at - 1].score && strcmp(name, a->best[at - 1].name) >= 0)))
         return;
     if (at < a->n)
         a->count++;

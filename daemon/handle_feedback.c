@@ -10,6 +10,7 @@
 
 #define RECOMM_ID_BYTES 128
 #define WEEK_MS         604800000
+#define FORGOTTEN_MOST  1000 /* old impressions that go with each call: more than one brings */
 
 /* ---- impression.add */
 
@@ -49,7 +50,8 @@ static bool write_shown(struct writer *writer, struct write_task *task, struct s
         shown->added += !duplicate;
         shown->duplicates += duplicate;
     }
-    return store_impression_forget(writer->store, user_id, shown->at_ms - ingest->config->storage_impressions_ms, st);
+    return store_impression_forget(writer->store, ingest->now_ms - ingest->config->storage_impressions_ms,
+                                   FORGOTTEN_MOST, st);
 }
 
 static void shown_done(struct writer *writer, struct write_task *task, const struct status *st)
@@ -86,9 +88,9 @@ static bool check_shown(struct handler *handler, const Recsys__ImpressionAddRequ
                                  "'items' has %zu ids, 1 to %lld are allowed", r->n_items,
                                  (long long)config->limits_list);
     shown->first = r->_first_case != 0 ? r->first : 1;
-    if (shown->first < 1 || shown->first > 1000000)
-        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "first",
-                                 "'first' is not from 1 to 1000000");
+    if (shown->first < 1 || shown->first > config->limits_list)
+        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "first", "'first' is not from 1 to %lld",
+                                 (long long)config->limits_list);
     for (size_t i = 0; i < r->n_items; i++)
         if (!check_id(config, r->items[i], field_at("items", i, "").text, st))
             return false;

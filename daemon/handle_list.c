@@ -4,6 +4,7 @@
 #include "daemon/list_answer.h"
 #include "daemon/routes.h"
 #include "daemon/served.h"
+#include "daemon/timestamp.h"
 
 #include <string.h>
 
@@ -99,9 +100,13 @@ static bool name_request(size_t index, struct status *st)
     return status_fail_field(st, inner.code, inner.reason, field.text, "%s", inner.message);
 }
 
-static bool add_list(struct handler *handler, const Recsys__BatchRequest *r, struct batch *batch, struct status *st)
+static bool add_list(struct handler *handler, struct job *job, const Recsys__BatchRequest *r, struct batch *batch,
+                     struct status *st)
 {
     size_t i = batch->count;
+    if (i > 0 && timestamp_monotonic_us() > job->deadline_us) /* who asked has gone */
+        return status_fail(st, STATUS_DEADLINE_EXCEEDED, "TIMEOUT", "only %zu of %zu lists were ready in time", i,
+                           r->n_requests);
     enum engine_task task;
     list_fields_read(&r->requests[i]->base, &batch->fields[i], &task);
     if (!list_answer(handler, &batch->fields[i], task, batch->taken, batch->taken_count, &batch->answer[i],
@@ -135,7 +140,7 @@ bool handle_batch(struct handler *handler, struct job *job, struct status *st)
     if (ok)
         *batch = (struct batch){.count = 0};
     for (size_t i = 0; ok && i < r->n_requests; i++)
-        ok = add_list(handler, r, batch, st);
+        ok = add_list(handler, job, r, batch, st);
     if (ok) {
         reply.lists = batch->lists;
         reply.n_lists = batch->count;

@@ -20,8 +20,16 @@ static bool write_merge(struct writer *writer, struct write_task *task, struct s
     struct merge *merge = ingest->rows;
     struct status refusal = STATUS_INIT;
     bool renamed;
-    background_hold_counts(&merge->server->background); /* sequences change under it */
-    merge->held = true;
+    int64_t from_id, into_id;
+    if (!store_user_find(writer->store, merge->request->from, false, &from_id, NULL, st) ||
+        !store_user_find(writer->store, merge->request->into, false, &into_id, NULL, st))
+        return false;
+    if (from_id == 0)
+        return true;
+    if (into_id != 0) {
+        background_hold_counts(&merge->server->background); /* sequences change under it */
+        merge->held = true;
+    }
     merge->known = store_user_merge(writer->store, merge->request->from, merge->request->into, &merge->moved,
                                     &merge->duplicates, &renamed, &ingest->position, &refusal);
     if (!merge->known && strcmp(refusal.reason, "UNKNOWN_USER") != 0) {
@@ -43,8 +51,8 @@ static void merge_done(struct writer *writer, struct write_task *task, const str
     char seq[24];
     histories_drop(writer->engine->histories, merge->request->from);
     histories_drop(writer->engine->histories, merge->request->into);
-    if (merge->moved + merge->duplicates > 0)
-        engine_forget_past(writer->engine);
+    if (merge->moved + merge->duplicates > 0 && st->code == STATUS_OK)
+        engine_note_merge(writer->engine, ingest->position);
     if (merge->held)
         background_release_counts(&merge->server->background, merge->moved + merge->duplicates > 0);
     if (st->code != STATUS_OK) {

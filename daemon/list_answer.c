@@ -12,6 +12,8 @@
 #define N_DEFAULT     10
 #define EVENTS_MOST   1000 /* of a session */
 #define EXAMPLES_MOST 100
+#define FIELDS_MOST   16
+#define NAMES_MOST    256
 #define SEEN_AS       "view" /* what a current item counts as */
 
 static bool out_of_memory(struct status *st)
@@ -56,6 +58,12 @@ static bool read_weights(struct handler *handler, const struct list_fields *f, s
 
 static bool check_fields(const struct list_fields *f, struct status *st)
 {
+    if (f->n_fields > FIELDS_MOST || f->n_weights > NAMES_MOST || f->n_modalities > NAMES_MOST ||
+        (f->seen != NULL && f->seen->n_behaviours > NAMES_MOST))
+        return status_fail_field(
+            st, STATUS_INVALID_ARGUMENT, "TOO_MANY", f->n_fields > FIELDS_MOST ? "fields" : "weights",
+            "'fields' has more than %d names, or weights, modalities or seen.behaviours more than %d", FIELDS_MOST,
+            NAMES_MOST);
     static const char *const known[] = {"title", "categories", "price", "available", "attributes"};
     for (size_t i = 0; i < f->n_fields; i++) {
         bool found = false;

@@ -6,10 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-#define LABEL_BYTES 256
-#define ADD_MOST    1000.0
-#define ROTATION_MS 86400000 /* a day */
-#define SHARES_SUM  1.0001   /* thirds are not exact */
+#define LABEL_BYTES   256
+#define ADD_MOST      1000.0
+#define ROTATION_MS   86400000       /* a day */
+#define ROTATION_MOST 315360000000LL /* ten years */
+#define SHARES_SUM    1.0001         /* thirds are not exact */
 
 static bool out_of_memory(struct status *st)
 {
@@ -289,9 +290,9 @@ static bool read_knobs(const struct list_fields *f, struct rules *rules, struct 
     if (f->pool.given && f->pool.value < 1)
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "pool", "'pool' is not at least 1");
     rules->price_ceiling = f->price_ceiling.given ? f->price_ceiling.value : 0;
-    if (f->rotation_ms < 0)
+    if (f->rotation_ms < 0 || f->rotation_ms > ROTATION_MOST)
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "rotation_ms",
-                                 "'rotation_ms' is negative");
+                                 "'rotation_ms' is not from 0 to %lld", (long long)ROTATION_MOST);
     rules->rotation_ms = f->rotation_ms > 0 ? f->rotation_ms : ROTATION_MS;
     rules->seed = f->seed;
     rules->pool = f->pool.given ? (size_t)f->pool.value : 0;
@@ -306,6 +307,15 @@ static bool read_knobs(const struct list_fields *f, struct rules *rules, struct 
 bool list_fields_rules(const struct list_fields *fields, struct arena *arena, struct rules *rules, struct status *st)
 {
     double shares = 0;
+    size_t conditions =
+        fields->filter == NULL ? 0 : fields->filter->n_must + fields->filter->n_must_not + fields->filter->n_should;
+    for (size_t i = 0; i < fields->n_boost; i++)
+        conditions += fields->boost[i]->n_when;
+    for (size_t i = 0; i < fields->n_promotions; i++)
+        conditions += fields->promotions[i]->n_when;
+    if (conditions > RULES_CONDITIONS_ALL)
+        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "TOO_MANY", "filter",
+                                 "the request has %zu conditions, %d are allowed", conditions, RULES_CONDITIONS_ALL);
     *rules = (struct rules){.rerank = RULE_DPP};
     for (size_t i = 0; i < fields->n_promotions; i++)
         shares += fields->promotions[i]->share;

@@ -11,6 +11,7 @@
 
 #define RULES_CONDITIONS_MAX 64   /* in one list */
 #define RULES_VALUES_MAX     1000 /* in any or none */
+#define RULES_CONDITIONS_ALL 256  /* in a request */
 #define RULES_BOOSTS_MAX     32
 #define RULES_PROMOTIONS_MAX 8
 #define RULES_CAPS_MAX       8

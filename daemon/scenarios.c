@@ -257,6 +257,8 @@ struct scenarios *scenarios_load(const char *path, struct status *st)
         bad(st, path, 1, "the file is too large");
     else if (fseek(file, 0, SEEK_SET) == 0)
         root = read_yaml(file, path, st);
+    else
+        bad(st, path, 1, "not a regular file");
     fclose(file);
     struct scenarios *scenarios = NULL;
     if (root != NULL && json_object_size(root) > SCENARIOS_MOST)

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 #include <utlist.h>
 
@@ -73,6 +75,11 @@ void served_add(struct served *served, const ProtobufCMessage *request, const Re
         at = append(at, list->items[i]->item);
     pthread_mutex_lock(&served->lock);
     HASH_ADD_STR(served->by_id, id, entry);
+    if (entry->hh.tbl == NULL) { /* no memory for the table */
+        pthread_mutex_unlock(&served->lock);
+        free(entry);
+        return;
+    }
     DL_APPEND(served->oldest, entry);
     served->bytes += total;
     while (served->bytes > served->bytes_max)

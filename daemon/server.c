@@ -64,6 +64,10 @@ static bool load(struct server *server, struct status *st)
         !store_commit(server->store, st) || !catalog_load(server->catalog, server->background_reader, st) ||
         !store_position(server->store, &position, st))
         return false;
+    int64_t merged;
+    if (!store_merged_position(server->store, &merged, st))
+        return false;
+    server->engine.merged = merged;
     server->engine.committed = position;
     return background_prepare(&server->background, &server->engine, server->store, server->background_reader, st);
 }

@@ -80,7 +80,7 @@ bool store_user_find(struct store *store, const char *name, bool create, int64_t
                      struct status *st);
 
 /* Make `from` the same user as `into` (writer, in a transaction): its events become those of `into` and keep their positions; where both have an event of the same
- * key that of `from` goes (`*duplicates`). Where nobody is called `into`, `from` gets that name and nothing else changes. `from` is nobody afterwards. Takes a log
+ * key one goes (`*duplicates`). Where nobody is called `into`, `from` gets that name and nothing else changes. `from` is nobody afterwards. Takes a log
  * position. `*renamed`: no event moved, so that sums over users' sequences still hold. NOT_FOUND / UNKNOWN_USER where nobody is called `from`. */
 bool store_user_merge(struct store *store, const char *from, const char *into, int64_t *moved, int64_t *duplicates,
                       bool *renamed, int64_t *position, struct status *st);
@@ -160,11 +160,11 @@ struct store_impression {
 bool store_impression_add(struct store *store, const struct store_impression *impression, bool *duplicate,
                           struct status *st);
 
-/* Forget those of a user from before `before_ms` (writer, in a transaction). */
-bool store_impression_forget(struct store *store, int64_t user_id, int64_t before_ms, struct status *st);
+/* Forget the oldest from before `before_ms`, at most `most` (writer, in a transaction). */
+bool store_impression_forget(struct store *store, int64_t before_ms, int most, struct status *st);
 
-/* Items shown to a user since `from_ms`, the newest first, at most `most`; an item as often as it was shown. */
-bool store_impression_recent(struct store *store, int64_t user_id, int64_t from_ms, size_t most,
+/* Items shown to a user from `from_ms` to `until_ms`, the newest first, at most `most`; an item as often as it was shown. */
+bool store_impression_recent(struct store *store, int64_t user_id, int64_t from_ms, int64_t until_ms, size_t most,
                              void (*each)(void *context, uint32_t item_id, int64_t at_ms), void *context,
                              struct status *st);
 

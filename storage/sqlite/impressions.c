@@ -25,22 +25,23 @@ bool store_impression_add(struct store *store, const struct store_impression *im
     return true;
 }
 
-bool store_impression_forget(struct store *store, int64_t user_id, int64_t before_ms, struct status *st)
+bool store_impression_forget(struct store *store, int64_t before_ms, int most, struct status *st)
 {
     sqlite3_stmt *s = sql_use(store, SQL_IMPRESSION_FORGET);
     return transaction_open(store, st) &&
-           sql_run(store, SQL_IMPRESSION_FORGET,
-                   sqlite3_bind_int64(s, 1, user_id) | sqlite3_bind_int64(s, 2, before_ms), st);
+           sql_run(store, SQL_IMPRESSION_FORGET, sqlite3_bind_int64(s, 1, before_ms) | sqlite3_bind_int(s, 2, most),
+                   st);
 }
 
-bool store_impression_recent(struct store *store, int64_t user_id, int64_t from_ms, size_t most,
+bool store_impression_recent(struct store *store, int64_t user_id, int64_t from_ms, int64_t until_ms, size_t most,
                              void (*each)(void *context, uint32_t item_id, int64_t at_ms), void *context,
                              struct status *st)
 {
     sqlite3_stmt *s = sql_use(store, SQL_IMPRESSION_RECENT);
     bool row = false, ok;
     const int bound = sqlite3_bind_int64(s, 1, user_id) | sqlite3_bind_int64(s, 2, from_ms) |
-                      sqlite3_bind_int64(s, 3, most > INT_MAX ? INT_MAX : (int64_t)most);
+                      sqlite3_bind_int64(s, 3, most > INT_MAX ? INT_MAX : (int64_t)most) |
+                      sqlite3_bind_int64(s, 4, until_ms);
     if (!sql_bound(store, SQL_IMPRESSION_RECENT, bound, st))
         return false;
     while ((ok = sql_step(store, SQL_IMPRESSION_RECENT, &row, st)) && row)

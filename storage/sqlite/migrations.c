@@ -141,15 +141,17 @@ static const char models[] =
     "ALTER TABLE activation ADD COLUMN previous INTEGER;";
 
 /* Version 3: impressions. A user's are beside each other, the newest at the end; the same item of the same list is one. */
-static const char impressions[] = "CREATE TABLE impression("
-                                  " user_id INTEGER NOT NULL,"
-                                  " at_ms INTEGER NOT NULL,"
-                                  " item_id INTEGER NOT NULL,"
-                                  " place INTEGER NOT NULL CHECK(place >= 1),"
-                                  " recomm_id TEXT NOT NULL,"
-                                  " PRIMARY KEY(user_id, at_ms, item_id, recomm_id)) STRICT, WITHOUT ROWID;"
-                                  "CREATE UNIQUE INDEX impression_once ON impression(user_id, recomm_id, item_id);"
-                                  "CREATE INDEX impression_time ON impression(at_ms);";
+static const char impressions[] =
+    "CREATE TABLE impression("
+    " user_id INTEGER NOT NULL,"
+    " at_ms INTEGER NOT NULL,"
+    " item_id INTEGER NOT NULL,"
+    " place INTEGER NOT NULL CHECK(place >= 1),"
+    " recomm_id TEXT NOT NULL,"
+    " PRIMARY KEY(user_id, at_ms, item_id, recomm_id)) STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX impression_once ON impression(user_id, recomm_id, item_id);"
+    "CREATE INDEX impression_time ON impression(at_ms);"
+    "CREATE INDEX event_list ON event(user_id, recomm_id, item_id) WHERE recomm_id IS NOT NULL;";
 
 /* Step i makes version i + 1. */
 static const char *const steps[] = {schema, models, impressions};

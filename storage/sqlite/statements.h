@@ -82,15 +82,17 @@ struct store;
     X(IMPRESSION_ADD, WRITER,                                                                                          \
       "INSERT INTO impression(user_id, at_ms, item_id, place, recomm_id) VALUES(?1, ?2, ?3, ?4, ?5)"                   \
       " ON CONFLICT DO NOTHING")                                                                                       \
-    X(IMPRESSION_FORGET, WRITER, "DELETE FROM impression WHERE user_id = ?1 AND at_ms < ?2")                           \
+    X(IMPRESSION_FORGET, WRITER,                                                                                       \
+      "DELETE FROM impression WHERE (user_id, at_ms, item_id, recomm_id) IN"                                           \
+      " (SELECT user_id, at_ms, item_id, recomm_id FROM impression WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)")         \
     X(IMPRESSION_RECENT, BOTH,                                                                                         \
-      "SELECT item_id, at_ms FROM impression WHERE user_id = ?1 AND at_ms >= ?2 ORDER BY at_ms DESC LIMIT ?3")         \
+      "SELECT item_id, at_ms FROM impression WHERE user_id = ?1 AND at_ms BETWEEN ?2 AND ?4 ORDER BY at_ms DESC LIMIT ?3")         \
     X(IMPRESSION_REPORT, BOTH,                                                                                         \
       "SELECT place, 0 AS behaviour, count(*) FROM impression WHERE at_ms >= ?1 AND at_ms < ?2 GROUP BY place"         \
       " UNION ALL "                                                                                                    \
       "SELECT i.place, e.behaviour, count(DISTINCT i.user_id || ' ' || i.recomm_id || ' ' || i.item_id)"               \
       " FROM impression AS i JOIN event AS e ON e.user_id = i.user_id AND e.item_id = i.item_id"                       \
-      " AND e.recomm_id = i.recomm_id WHERE i.at_ms >= ?1 AND i.at_ms < ?2 GROUP BY i.place, e.behaviour"              \
+      " AND e.recomm_id = i.recomm_id AND e.recomm_id IS NOT NULL WHERE i.at_ms >= ?1 AND i.at_ms < ?2 GROUP BY i.place, e.behaviour"              \
       " ORDER BY 1, 2")                                                                                                \
     /* items */                                                                                                        \
     X(ITEM_ADD, WRITER,                                                                                                \

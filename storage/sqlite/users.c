@@ -113,6 +113,21 @@ static bool rename_user(struct store *store, int64_t user_id, const char *name, 
     return sql_run(store, SQL_USER_RENAME, bound, st);
 }
 
+/* The smaller one's events move, so that a merge costs no more than it adds; the larger one's number gets the name that stays. */
+static bool join(struct store *store, int64_t from, int64_t into, const char *name, int64_t *moved, int64_t *duplicates,
+                 struct status *st)
+{
+    int64_t from_count, into_count, other;
+    if (!store_event_count(store, from, INT64_MAX, &from_count, st) ||
+        !store_event_count(store, into, INT64_MAX, &into_count, st))
+        return false;
+    bool ok = from_count <= into_count
+                  ? move_events(store, from, into, &other, duplicates, st)
+                  : move_events(store, into, from, &other, duplicates, st) && rename_user(store, from, name, st);
+    *moved = from_count - *duplicates;
+    return ok;
+}
+
 bool store_user_merge(struct store *store, const char *from, const char *into, int64_t *moved, int64_t *duplicates,
                       bool *renamed, int64_t *position, struct status *st)
 {
@@ -127,7 +142,7 @@ bool store_user_merge(struct store *store, const char *from, const char *into, i
         return false;
     *renamed = into_id == 0;
     if (!(into_id == 0 ? rename_user(store, from_id, into, st)
-                       : move_events(store, from_id, into_id, moved, duplicates, st)))
+                       : join(store, from_id, into_id, into, moved, duplicates, st)))
         return false;
     totals_take(store, TOTAL_POSITION);
     *position = store->current[TOTAL_POSITION];

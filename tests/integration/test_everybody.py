@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 import unittest
 
 import shop
@@ -257,11 +258,22 @@ class Feedback(SharedDaemon):
         shop.put_features(client, 300)
         shop.wait_for_model(client)
 
+    def setUp(self):
+        self.now_ms = int(time.time() * 1000)
+
+    def test_old_ones_are_forgotten(self):
+        shop.put_events(self.client, "elder", [1])
+        reply = self.client.call("recommend", user="elder", n=3)
+        t0 = self.now_ms - 40 * shop.DAY_MS
+        self.shown("elder", reply, ts=t0)
+        self.shown("elder", self.client.call("recommend", user="elder", n=1))
+        self.assertEqual(self.client.call("feedback.report", **{"from": t0, "until": t0 + 1})["places"][0]["impressions"], "0")
+
     def shown(self, user, reply, count=None, **params):
         return self.client.call("impression.add", user=user, recomm_id=reply["recomm_id"], items=names(reply)[:count], **params)
 
     def test_attribution(self):
-        t0 = 1750000000000
+        t0 = self.now_ms - 10 * shop.DAY_MS
         for n, bought in enumerate((0, 0, 2)):
             user = "buyer%d" % n
             shop.put_events(self.client, user, [n], ts=t0 - 1000)
@@ -280,18 +292,20 @@ class Feedback(SharedDaemon):
     def test_report_as_a_table(self):
         shop.put_events(self.client, "looker", [1])
         reply = self.client.call("recommend", user="looker", n=2)
-        self.shown("looker", reply, ts=1720000000000)
+        t0 = self.now_ms - 20 * shop.DAY_MS
+        self.shown("looker", reply, ts=t0)
         self.client.call("event.add", events=[{"user": "looker", "item": names(reply)[1], "behaviour": "click",
                                                "recomm_id": reply["recomm_id"]}])
-        done = self.server.ctl("feedback", "report", "--from", "1720000000000", "--until", "1720000000001")
+        done = self.server.ctl("feedback", "report", "--from", str(t0), "--until", str(t0 + 1))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"(?i)place\s+impressions\s+click\n\s*0\s+2\s+1\n\s*1\s+1\s*\S?\n\s*2\s+1\s+1")
 
     def test_second_page_counts_on(self):
         shop.put_events(self.client, "pager", [1])
         reply = self.client.call("recommend", user="pager", n=2)
-        self.shown("pager", reply, first=11, ts=1740000000000)
-        places = self.client.call("feedback.report", **{"from": 1740000000000, "until": 1740000000001})["places"]
+        t0 = self.now_ms - 15 * shop.DAY_MS
+        self.shown("pager", reply, first=11, ts=t0)
+        places = self.client.call("feedback.report", **{"from": t0, "until": t0 + 1})["places"]
         self.assertEqual([p["place"] for p in places], [0, 11, 12])
 
     def test_refused(self):
@@ -373,6 +387,21 @@ class Merges(SharedDaemon):
         self.assertEqual(self.history(self.session), (False, []))
         self.assertEqual(self.client.call("status")["events"], events)
         self.assertEqual(len(names(self.client.call("recommend", user=self.user, n=40))), self.ITEMS - 5)
+
+    def test_the_larger_one_into_the_smaller(self):
+        """The other way round inside, the same from outside."""
+        shop.put_events(self.client, self.session, range(12), ts=1760000000000)
+        shop.put_events(self.client, self.user, [20], ts=1760000001000)
+        reply = self.merge()
+        self.assertEqual((reply["known"], reply["moved"]), (True, "12"))
+        self.assertEqual(self.history(self.user)[1], [item_name(i) for i in [*range(12), 20]])
+        self.assertEqual(self.history(self.session), (False, []))
+        shop.put_events(self.client, self.user, [21], ts=1760000002000)
+        self.assertEqual(self.history(self.user)[1][-1], item_name(21))
+        self.settled(reply["seq"])
+        with self.assertRaises(RpcError) as caught:  # sums from before are gone
+            self.client.call("recommend", user=self.user, counts="1")
+        self.assertEqual(caught.exception.reason, "VERSION_GONE")
 
     def test_an_event_of_both_counts_once(self):
         event = {"item": item_name(7), "behaviour": "purchase", "key": "order-1"}

@@ -124,6 +124,9 @@ class Rules(SharedDaemon):
         self.refused("filter.must[0]", **must({"field": "item", "exists": True}))
         self.refused("filter.must", filter={"must": [{"field": "brand", "any": ["a"]}] * 65})
         self.refused("filter.must[0]", **must({"field": "brand", "any": ["a"] * 1001}))
+        self.refused("filter", filter={"must": [{"field": "brand", "any": ["a"]}] * 60},
+                     boost=[{"when": [{"field": "brand", "any": ["a"]}] * 40, "add": 1}] * 5)
+        self.refused("fields", fields=["title"] * 17)
         self.refused("boost[0].add", boost=[{"when": [], "add": 1e9}])
         self.refused("promotions[0].share", promotions=[{"when": [], "share": 1.5}])
         self.refused("promotions[1].share", promotions=[{"when": [], "share": .6}, {"when": [], "share": .6}])
@@ -156,6 +159,23 @@ class Rules(SharedDaemon):
                 self.assertAlmostEqual(item["score"] - extra, plain[item["item"]]["score"], delta=1e-3)
         scores = [i["score"] for i in boosted["items"]]
         self.assertEqual(scores, sorted(scores, reverse=True))
+
+    def test_buried_for_nobody(self):
+        """Who has no history has no scores, and still what is buried comes last."""
+        reply = self.client.call("recommend", n=ITEMS, boost=[{"when": [{"field": "brand", "any": ["a"]}], "add": -5}])
+        buried = [self.shop.values(i["item"], "brand") == ["a"] for i in reply["items"]]
+        self.assertEqual(len(buried), ITEMS)
+        unknown = [b for b, i in zip(buried, reply["items"]) if i["source"] == "newest"]
+        self.assertEqual(unknown, sorted(unknown))
+        self.assertTrue(all(buried[-sum(unknown):]))
+        for item in reply["items"]:
+            self.assertAlmostEqual(sum(item["parts"].values()), item["score"], delta=1e-4)
+
+    def test_shares_are_exact(self):
+        reply = self.recommend(n=50, promotions=[{"when": [{"field": "brand", "any": ["a", "b", "c"]}], "share": .9}])
+        promoted = [self.shop.values(i["item"], "brand")[0] in "abc" for i in reply["items"]]
+        for k in range(1, 51):
+            self.assertGreaterEqual(sum(promoted[:k]), int(.9 * k + 1e-9), k)
 
     def test_bury(self):
         buried = self.recommend(n=20, boost=[{"when": [{"field": "brand", "any": ["a"]}], "add": -1000}])

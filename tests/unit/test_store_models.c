@@ -302,7 +302,7 @@ Test(store_models, models_of_the_first_version_are_taken_along)
     size_t size = 0;
     store_close(writer());
     run_sql(
-        "DROP TABLE impression; DROP TABLE model_part; DROP TABLE activation; DROP TABLE model;"
+        "DROP INDEX event_list; DROP TABLE impression; DROP TABLE model_part; DROP TABLE activation; DROP TABLE model;"
         "CREATE TABLE model(model_id INTEGER PRIMARY KEY, version TEXT NOT NULL UNIQUE, name TEXT NOT NULL,"
         " sha256 TEXT NOT NULL, created_ms INTEGER NOT NULL, checksum INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;"
         "CREATE TABLE activation(position INTEGER PRIMARY KEY, version TEXT NOT NULL REFERENCES model(version),"
