@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/engine_list.h"
+#include "daemon/engine_candidates.h"
 #include "daemon/engine_rerank.h"
 
 #include "daemon/timestamp.h"
@@ -12,7 +13,6 @@
 /* A block of rows with fewer qualifying ones than this is gathered rather than scored whole. */
 #define DENSE_ROWS 48
 #define POOL_MOST  50000 /* candidates that caps may be looked through for */
-#define SPARSE     4     /* one row in so many: then reading each by itself is faster than reading all */
 #define DAY_MS     86400000.0
 
 static bool out_of_memory(struct status *st)
@@ -20,20 +20,10 @@ static bool out_of_memory(struct status *st)
     return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "the request needs more memory than one may take");
 }
 
-static bool alive(const struct snapshot_view *view, size_t row)
-{
-    return view->alive[row / 64] >> (row % 64) & 1;
-}
-
 static const char *name_of(const struct snapshot_view *view, uint32_t row)
 {
     const struct snapshot_segment *segment = snapshot_segment_of(view, row);
     return segment->items[row - segment->first]->item.name;
-}
-
-static float boost_of(const struct scoring *scoring, size_t row)
-{
-    return scoring->boost == NULL ? 0 : scoring->boost[row];
 }
 
 /* ---- scoring rows that are not neighbours */
@@ -94,19 +84,6 @@ bool ranking_parts(const struct scoring *scoring, const struct ranked *items, si
 
 /* ---- all qualifying rows */
 
-/* set bits of `count` rows from `first` */
-static size_t count_alive(const struct snapshot_view *view, size_t first, size_t count)
-{
-    size_t total = 0, end = first + count;
-    while (first < end) {
-        size_t begin = first % 64, bits = 64 - begin < end - first ? 64 - begin : end - first;
-        uint64_t word = view->alive[first / 64] >> begin;
-        total += (size_t)__builtin_popcountll(bits == 64 ? word : word & (((uint64_t)1 << bits) - 1));
-        first += bits;
-    }
-    return total;
-}
-
 /* score[row] of every set bit; the others keep what they have. Dense blocks are scored where they lie. */
 static bool score_alive(const struct scoring *scoring, float *score)
 {
@@ -120,13 +97,13 @@ static bool score_alive(const struct scoring *scoring, float *score)
             size_t row = segment->first + at, count = segment->capacity - at;
             count = count < RECOMMENDER_BLOCK ? count : RECOMMENDER_BLOCK;
             count = count < view->row_count - row ? count : view->row_count - row;
-            bool dense = count_alive(view, row, count) >= DENSE_ROWS;
+            bool dense = engine_count_rows(view, row, count) >= DENSE_ROWS;
             float out[RECOMMENDER_BLOCK];
             struct recommender_block block = {&segment->rows, at, count, segment->item_ids + at};
             if (dense)
                 recommender_score(&scoring->user, &scoring->context, &block, out, NULL);
             for (size_t i = 0; i < count; i++) {
-                if (!alive(view, row + i))
+                if (!engine_has_row(view, row + i))
                     continue;
                 if (dense)
                     score[row + i] = out[i];
@@ -138,136 +115,6 @@ static bool score_alive(const struct scoring *scoring, float *score)
         }
     }
     flush(gathered, scoring, score, NULL);
-    return true;
-}
-
-/* ---- candidates of a large shop */
-
-static void choose(const struct snapshot_view *view, uint64_t *chosen, uint32_t row)
-{
-    if (row != SNAPSHOT_ROW_NONE && alive(view, row))
-        chosen[row / 64] |= (uint64_t)1 << (row % 64);
-}
-
-/* the best of a promotion by that score */
-static void choose_promoted(const struct scoring *scoring, const uint64_t *promoted, float *score, uint32_t *best,
-                            size_t most, uint64_t *chosen)
-{
-    size_t rows = scoring->view->row_count;
-    float *masked = arena_floats(&scoring->worker->arena, rows + 1);
-    if (masked == NULL)
-        return; /* the pool looks promoted rows up, too */
-    for (size_t row = 0; row < rows; row++)
-        masked[row] = promoted[row / 64] >> (row % 64) & 1 ? score[row] : -INFINITY;
-    size_t count = topk_select(best, masked, NULL, rows, most);
-    for (size_t i = 0; i < count; i++)
-        choose(scoring->view, chosen, best[i]);
-}
-
-static void rule_out_dead(const struct snapshot_view *view, size_t first, size_t count, float *score)
-{
-    for (size_t row = first; row < first + count; row = (row / 64 + 1) * 64) {
-        uint64_t dead = ~view->alive[row / 64] >> (row % 64) << (row % 64);
-        if (first + count < (row / 64 + 1) * 64)
-            dead &= ((uint64_t)1 << ((first + count) % 64)) - 1;
-        for (; dead != 0; dead &= dead - 1)
-            score[row / 64 * 64 + (size_t)__builtin_ctzll(dead)] = -INFINITY;
-    }
-}
-
-/* the cheap score of a block's qualifying rows; where few of them qualify only those are read */
-static void scan_block(const struct scoring *scoring, const struct snapshot_segment *segment, size_t at, size_t count,
-                       float *score)
-{
-    uint32_t row[RECOMMENDER_BLOCK];
-    float some[RECOMMENDER_BLOCK];
-    size_t first = segment->first + at, used = 0, qualifying = count_alive(scoring->view, first, count);
-    if (qualifying * SPARSE > count) {
-        recommender_scan(&scoring->user, scoring->part_weight, &segment->rows, at, count, score + first);
-        for (size_t i = 0; i < count && scoring->boost != NULL; i++)
-            score[first + i] += scoring->boost[first + i];
-        if (qualifying < count)
-            rule_out_dead(scoring->view, first, count, score);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        score[first + i] = -INFINITY;
-        row[used] = (uint32_t)(at + i);
-        used += alive(scoring->view, first + i);
-    }
-    recommender_scan_some(&scoring->user, scoring->part_weight, &segment->rows, row, used, some);
-    for (size_t i = 0; i < used; i++)
-        score[segment->first + row[i]] = some[i] + boost_of(scoring, segment->first + row[i]);
-}
-
-/* the best of a cheap score over every qualifying row */
-static bool choose_by_scan(const struct scoring *scoring, uint64_t *chosen, size_t most)
-{
-    const struct snapshot_view *view = scoring->view;
-    struct arena *arena = &scoring->worker->arena;
-    float *score = arena_floats(arena, view->row_count + 1);
-    uint32_t *best = arena_alloc(arena, most * sizeof *best);
-    if (score == NULL || best == NULL)
-        return false;
-    for (size_t s = 0; s < view->segment_count; s++) {
-        const struct snapshot_segment *segment = view->snapshot->segments[s];
-        for (size_t at = 0; at < segment->capacity && segment->first + at < view->row_count; at += RECOMMENDER_BLOCK) {
-            size_t left = segment->capacity - at, rows = view->row_count - segment->first - at;
-            left = left < rows ? left : rows;
-            scan_block(scoring, segment, at, left < RECOMMENDER_BLOCK ? left : RECOMMENDER_BLOCK, score);
-        }
-    }
-    size_t count = topk_select(best, score, NULL, view->row_count, most);
-    for (size_t i = 0; i < count; i++)
-        choose(view, chosen, best[i]);
-    for (size_t p = 0; scoring->rules != NULL && p < scoring->rules->promotion_count; p++)
-        choose_promoted(scoring, scoring->promoted[p], score, best, most / 2 + 1, chosen);
-    return true;
-}
-
-/* what was met next to the last events, most first */
-static bool choose_neighbours(const struct scoring *scoring, uint64_t *chosen, size_t most)
-{
-    const struct cooccurrence *c = &scoring->worker->cooccurrence;
-    float *term = arena_floats(&scoring->worker->arena, c->touched_count + 1);
-    uint32_t *best = arena_alloc(&scoring->worker->arena, most * sizeof *best);
-    if (term == NULL || best == NULL)
-        return false;
-    for (size_t i = 0; i < c->touched_count; i++)
-        term[i] = c->term[c->touched[i]];
-    size_t count = topk_select(best, term, NULL, c->touched_count, most);
-    for (size_t i = 0; i < count; i++)
-        choose(scoring->view, chosen, snapshot_find(scoring->view, c->touched[best[i]]));
-    return true;
-}
-
-/* replace the bits of the view by those of the candidates */
-static bool choose_candidates(const struct scoring *scoring, size_t most, struct snapshot_view *few)
-{
-    const struct snapshot_view *view = scoring->view;
-    const struct counts_view *counts = scoring->context.counts;
-    size_t words = view->row_count / 64 + 1;
-    uint64_t *chosen = arena_alloc(&scoring->worker->arena, words * sizeof *chosen);
-    if (chosen == NULL)
-        return false;
-    memset(chosen, 0, words * sizeof *chosen);
-    if (scoring->user.length > 0 &&
-        (!choose_by_scan(scoring, chosen, most) || !choose_neighbours(scoring, chosen, most / 2 + 1)))
-        return false;
-    for (size_t i = 0; i < counts->top_recent_count && i < most / 4 + 1; i++)
-        choose(view, chosen, snapshot_find(view, counts->top_recent[i]));
-    for (size_t i = 0; i < counts->top_popular_count && i < most / 4 + 1; i++)
-        choose(view, chosen, snapshot_find(view, counts->top_popular[i]));
-    size_t back = view->row_count, new_ones = 0;
-    while (back > 0 && new_ones < most / 10 + 1) {
-        back--;
-        if (alive(view, back)) {
-            choose(view, chosen, (uint32_t)back);
-            new_ones++;
-        }
-    }
-    *few = *view;
-    few->alive = chosen;
     return true;
 }
 
@@ -344,12 +191,12 @@ static void fill_with_newest(const struct scoring *scoring, size_t n, const floa
     for (int buried = 0; buried < (scoring->boost == NULL ? 1 : 2); buried++)
         for (uint32_t id = largest; id > 0 && ranking->count < n; id--) {
             uint32_t row = snapshot_find(view, id);
-            if (row == SNAPSHOT_ROW_NONE || !alive(view, row) || score[row] != -INFINITY ||
-                (boost_of(scoring, row) < 0) != (buried == 1))
+            if (row == SNAPSHOT_ROW_NONE || !engine_has_row(view, row) || score[row] != -INFINITY ||
+                (engine_boost_of(scoring, row) < 0) != (buried == 1))
                 continue;
             struct ranked *item = &ranking->items[ranking->count++];
             *item = ranked_row(score, row);
-            item->score = boost_of(scoring, row);
+            item->score = engine_boost_of(scoring, row);
             item->newest = true;
             ranking->newest_count++;
         }
@@ -397,7 +244,7 @@ static void score_top(const struct scoring *scoring, float *score)
 {
     const struct snapshot_view *view = scoring->view;
     for (size_t row = 0; row < view->row_count; row++) {
-        if (!alive(view, row))
+        if (!engine_has_row(view, row))
             continue;
         const struct snapshot_segment *segment = snapshot_segment_of(view, row);
         float top = top_score(scoring, scoring->request->top, segment->items[row - segment->first]);
@@ -416,7 +263,7 @@ static bool score_rows(const struct scoring *scoring, bool exhaustive, size_t mo
     for (size_t row = 0; row < view->row_count; row++)
         score[row] = -INFINITY;
     if (!exhaustive) {
-        if (!choose_candidates(scoring, most, &few))
+        if (!engine_candidates_choose(scoring, most, &few))
             return false;
         narrowed.view = &few;
     }
@@ -428,7 +275,7 @@ static bool score_rows(const struct scoring *scoring, bool exhaustive, size_t mo
         if (score[row] == -INFINITY)
             continue;
         bool unknown = scoring->user.length == 0 && score[row] == 0;
-        score[row] += boost_of(scoring, row);
+        score[row] += engine_boost_of(scoring, row);
         if (unknown && score[row] <= 0)
             score[row] = -INFINITY;
     }
@@ -471,7 +318,7 @@ bool ranking_compute(const struct scoring *scoring, size_t n, struct ranking *ra
     bool rerank = scoring->rules != NULL && rules_rerank(scoring->rules);
     size_t wanted = rerank ? engine_rerank_pool(scoring->rules, n) : n;
     size_t length = scoring->user.length > 0 ? scoring->user.length : 1,
-           alive_count = count_alive(view, 0, view->row_count);
+           alive_count = engine_count_rows(view, 0, view->row_count);
     size_t cost = alive_count * recommender_cost(&view->snapshot->model->architecture, length);
     size_t most = (size_t)config->model_candidates > 2 * wanted ? (size_t)config->model_candidates : 2 * wanted;
     bool exhaustive = scoring->request->task == ENGINE_TOP ||

@@ -2,6 +2,7 @@
 #include "daemon/engine_rerank.h"
 
 #include "daemon/engine_explore.h"
+#include "daemon/engine_values.h"
 #include "models/matrix.h"
 #include "models/rerank.h"
 #include "models/topk.h"
@@ -316,66 +317,7 @@ static bool set_relevance(struct gathering *g, struct status *st)
     return rules->rotation <= 0 || rotate(g, relevance, st);
 }
 
-/* ---- values of attributes */
-
-/* Values of rows as numbers from 0 without gaps. */
-struct value_map {
-    uint32_t *start; /* (rows + 1) */
-    uint32_t *key;
-    size_t key_count;
-};
-
-static const uint32_t *values_of(const struct scoring *scoring, int field, uint32_t row, size_t *count)
-{
-    struct columns *columns = scoring->view->snapshot->columns;
-    const struct snapshot_segment *segment = snapshot_segment_of(scoring->view, row);
-    const uint32_t *sets = columns_sets(columns, field, snapshot_segment_index(scoring->view, row));
-    uint32_t set = sets == NULL ? COLUMNS_SET_NONE : sets[row - segment->first];
-    *count = 0;
-    return set == COLUMNS_SET_NONE ? NULL : columns_set_values(columns, field, set, count);
-}
-
-static int compare_numbers(const void *left, const void *right)
-{
-    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-    return (a > b) - (a < b);
-}
-
-static bool map_values(const struct scoring *scoring, int field, const uint32_t *rows, size_t count,
-                       struct value_map *map)
-{
-    struct arena *arena = &scoring->worker->arena;
-    size_t total = 0, values;
-    map->start = arena_alloc(arena, (count + 1) * sizeof *map->start);
-    if (map->start == NULL)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        map->start[i] = (uint32_t)total;
-        values_of(scoring, field, rows[i], &values);
-        total += values;
-    }
-    map->start[count] = (uint32_t)total;
-    map->key = arena_alloc(arena, (total + 1) * sizeof *map->key);
-    uint32_t *known = arena_alloc(arena, (total + 1) * sizeof *known);
-    if (map->key == NULL || known == NULL)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        const uint32_t *value = values_of(scoring, field, rows[i], &values);
-        if (values > 0)
-            memcpy(map->key + map->start[i], value, values * sizeof *value);
-    }
-    memcpy(known, map->key, total * sizeof *known);
-    qsort(known, total, sizeof *known, compare_numbers);
-    map->key_count = 0;
-    for (size_t i = 0; i < total; i++)
-        if (i == 0 || known[i] != known[i - 1])
-            known[map->key_count++] = known[i];
-    for (size_t i = 0; i < total; i++) {
-        const uint32_t *found = bsearch(&map->key[i], known, map->key_count, sizeof *known, compare_numbers);
-        map->key[i] = (uint32_t)(found - known);
-    }
-    return true;
-}
+/* ---- caps and categories */
 
 /* rows of the first `count` candidates, with room for `more` */
 static uint32_t *candidate_rows(const struct gathering *g, size_t count, size_t more)
@@ -395,13 +337,13 @@ static bool set_caps(struct gathering *g, struct status *st)
     for (size_t c = 0; c < rules->cap_count; c++) {
         const struct rule_cap *rule = &rules->caps[c];
         const char *nearest;
-        struct value_map map;
+        struct engine_values map;
         int field = columns_find(g->scoring->view->snapshot->columns, rule->by, &nearest);
         if (field < 0)
             return status_fail_field(
                 st, STATUS_INVALID_ARGUMENT, "UNKNOWN_FIELD", "caps", "no item has an attribute '%s'%s%s%s", rule->by,
                 nearest == NULL ? "" : ", did you mean '", nearest == NULL ? "" : nearest, nearest == NULL ? "" : "'?");
-        if (!map_values(g->scoring, field, rows, g->count, &map))
+        if (!engine_values_map(g->scoring, field, rows, g->count, &map))
             return out_of_memory(st);
         g->cap[c] = (struct cap){rule->most, rule->window, map.start, map.key, map.key_count};
     }
@@ -416,7 +358,7 @@ static bool set_taste(struct gathering *g)
     const struct scoring *scoring = g->scoring;
     int field = columns_find(scoring->view->snapshot->columns, CATEGORY, NULL);
     uint32_t *rows = candidate_rows(g, g->considered, scoring->event_count);
-    struct value_map map;
+    struct engine_values map;
     size_t count = g->considered;
     if (rows == NULL)
         return false;
@@ -427,7 +369,7 @@ static bool set_taste(struct gathering *g)
     }
     if (field < 0)
         return true;
-    if (!map_values(scoring, field, rows, count, &map))
+    if (!engine_values_map(scoring, field, rows, count, &map))
         return false;
     float *taste = arena_floats(g->arena, map.key_count + 1), sum = 0;
     if (taste == NULL)
