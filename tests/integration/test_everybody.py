@@ -220,6 +220,25 @@ class Everybody(SharedDaemon):
         self.assertEqual(self.refused(INVALID_ARGUMENT, "batch", requests=[]).field, "requests")
         self.assertEqual(self.refused(INVALID_ARGUMENT, "batch", requests=[{}] * 65).field, "requests")
 
+    # ---- where items come from
+
+    def test_every_source_is_reached_and_labelled(self):
+        """Attention, then neighbours, then what is trending or popular, then what is new; and what was asked for on top."""
+        shop.put_events(self.client, "chain", [0, 2, 10])
+        every = {i["item"]: i["source"] for i in self.client.call("recommend", user="chain", n=ITEMS)["items"]}
+        self.assertEqual(every[item_name(11)], "neighbour")
+        self.assertIn("attention", every.values())
+        without = self.client.call("recommend", user="chain", n=ITEMS, weights={"text": 0, "image": 0, "behaviour": 0})
+        self.assertTrue({"trending", "popular"} & sources(without))
+        nobody = self.client.call("recommend", n=ITEMS)
+        self.assertEqual({"newest"} | sources(nobody), sources(nobody))
+        self.assertEqual(sources(self.client.call("similar", items=[item_name(0)], n=5, modalities=["text"])), {"content"})
+        asked = self.client.call("recommend", user="chain", n=10, exploration=.3, seed="s",
+                                 promotions=[{"when": [{"field": "item", "any": [item_name(299)]}], "share": .1}])
+        self.assertTrue({"promotion", "exploration"} <= sources(asked), sources(asked))
+        for by, source in (("popular", "popular"), ("trending", "trending"), ("newest", "newest")):
+            self.assertEqual(sources(self.client.call("top", by=by, n=3)), {source})
+
     # ---- deadlines
 
     def test_a_deadline_that_cannot_be_met(self):
