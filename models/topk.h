@@ -11,7 +11,7 @@
  * never selected, so fewer than k may come; +INFINITY is the best score. Equal scores are ordered by smaller tie[index], equal ties
  * and `tie` NULL by smaller index.
  *   out (min(k, count))   score (count)   tie (count) or NULL   count <= 2^32
- * Takes O(count log k) at worst and allocates nothing; scores in random order take little more than one comparison each. */
+ * Takes O(count log k) at worst and allocates nothing (some 30 KB of stack); scores in random order take little more than one comparison each. */
 size_t topk_select(uint32_t *out, const float *score, const uint32_t *tie, size_t count, size_t k);
 
 #endif

@@ -157,6 +157,41 @@ Test(topk, agrees_with_a_full_sort)
     }
 }
 
+/* Where more are wanted than a heap is good for: scores that are close, far apart, level, of either sign, zeros of both signs, and some that are none. */
+Test(topk, many_agree_with_a_full_sort)
+{
+    enum { MOST = 3000 };
+    static float score[MOST];
+    struct random rng;
+    random_init(&rng, 77);
+    for (int round = 0; round < 400; round++) {
+        size_t count = 1 + (size_t)random_below(&rng, MOST), k = 1 + (size_t)random_below(&rng, 600);
+        for (size_t i = 0; i < count; i++) {
+            float normal = random_normal(&rng);
+            switch (round % 6) {
+            case 0:
+                score[i] = normal;
+                break;
+            case 1:
+                score[i] = expf(20 * normal) * (i % 2 == 0 ? 1 : -1);
+                break;
+            case 2:
+                score[i] = (float)random_below(&rng, 300) - 150;
+                break;
+            case 3:
+                score[i] = i % 3 == 0 ? 0.0f : i % 3 == 1 ? -0.0f : normal;
+                break;
+            case 4:
+                score[i] = i % 10 == 0 ? NAN : i % 10 < 5 ? -INFINITY : normal;
+                break;
+            default:
+                score[i] = 1e30f * normal + (i == 7 ? INFINITY : 0);
+            }
+        }
+        check_against_naive(score, NULL, count, k);
+    }
+}
+
 Test(topk, does_not_depend_on_the_order_of_rows)
 {
     enum { COUNT = 300, K = 20 };
