@@ -6,6 +6,7 @@
 #define RECSYS_MODELS_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Judgements are at most this many per pick: a stream for each. */
 #define KERNELS_JUDGES_MAX 16
@@ -49,6 +50,10 @@ struct kernels {
 
     /* The additive score: out (length) = Σ_i w[i] · tanh(q[i] + k[l][i]), k (length, width) */
     void (*additive)(float *out, const float *q, const float *k, const float *w, size_t length, size_t width);
+
+    /* Products with single rows: out[i] += scale · rows[row[i]] · x, i < count; rows (.., width), x (width). What lies between is not read. */
+    void (*some_rows)(float *out, const float *rows, const uint32_t *row, size_t count, const float *x, size_t width,
+                      float scale);
 };
 
 /* The best set that this processor runs; RECSYSD_KERNELS=plain|avx2|avx512 in the environment forces one (for tests). */

@@ -442,17 +442,17 @@ void recommender_scan_some(const struct recommender_user *user, const float *par
                            const struct encoder_rows *rows, const uint32_t *row, size_t count, float *score)
 {
     const struct architecture *a = &user->model->architecture;
+    const struct kernels *k = kernels();
+    memset(score, 0, count * sizeof *score);
     if (user->state != NULL) {
-        size_t d = (size_t)a->width;
-        for (size_t i = 0; i < count; i++)
-            score[i] = *user->model->weights.sequence_scale * matrix_dot(rows->output + row[i] * d, user->state, d);
+        k->some_rows(score, rows->output, row, count, user->state, (size_t)a->width,
+                     *user->model->weights.sequence_scale);
         return;
     }
-    memset(score, 0, count * sizeof *score);
     for (int v = 0; v < a->view_count; v++) {
-        size_t r = (size_t)a->views[v].components;
         float weight = scan_weight(user, part_weight, v);
-        for (size_t i = 0; weight != 0 && i < count; i++)
-            score[i] += weight * matrix_dot(rows->role[v][ROLE_CANDIDATE_VALUE] + row[i] * r, user->query[v], r);
+        if (weight != 0)
+            k->some_rows(score, rows->role[v][ROLE_CANDIDATE_VALUE], row, count, user->query[v],
+                         (size_t)a->views[v].components, weight);
     }
 }

@@ -65,6 +65,7 @@ static void sort_best_first(struct heap *heap)
 /* ---- many of few: a histogram finds who is among the best, a radix sort orders them */
 
 #define MANY_LEAST   32   /* below, the heap is faster */
+#define FEW_TIMES    64   /* and among so many times k: few of them get into it */
 #define BUCKETS      2048 /* 11 bits, also of a digit */
 #define COLLECT_MOST 1024
 
@@ -153,7 +154,7 @@ size_t topk_select(uint32_t *out, const float *score, const uint32_t *tie, size_
     if (k == 0 || count == 0)
         return 0;
     size_t many;
-    if (tie == NULL && k >= MANY_LEAST && select_many(out, score, count, k, &many))
+    if (tie == NULL && k >= MANY_LEAST && count <= k * FEW_TIMES && select_many(out, score, count, k, &many))
         return many;
     struct heap heap = {.index = out, .score = score, .tie = tie};
     size_t i = fill(&heap, count, k);

@@ -214,6 +214,37 @@ static void check_additive(const struct kernels *set, size_t length, size_t widt
     free(out);
 }
 
+Test(kernels, some_rows_are_products)
+{
+    enum { ROWS = 40, WIDTH_MOST = 130 };
+    static const size_t widths[] = {1, 3, 16, 17, 64, 130};
+    static float rows[ROWS * WIDTH_MOST], x[WIDTH_MOST];
+    static const uint32_t row[] = {39, 0, 7, 7, 12, 38, 1, 2, 3, 30};
+    enum { COUNT = sizeof row / sizeof *row };
+    struct random rng;
+    random_init(&rng, 9);
+    for (size_t s = 0; s < SETS; s++) {
+        const struct kernels *set = force(set_names[s]);
+        for (size_t w = 0; set != NULL && w < sizeof widths / sizeof *widths; w++) {
+            float out[COUNT];
+            for (size_t i = 0; i < ROWS * widths[w]; i++)
+                rows[i] = random_normal(&rng);
+            for (size_t i = 0; i < widths[w]; i++)
+                x[i] = random_normal(&rng);
+            for (size_t i = 0; i < COUNT; i++)
+                out[i] = (float)i;
+            set->some_rows(out, rows, row, COUNT, x, widths[w], 0.5f);
+            for (size_t i = 0; i < COUNT; i++) {
+                double sum = 0;
+                for (size_t j = 0; j < widths[w]; j++)
+                    sum += (double)rows[row[i] * widths[w] + j] * (double)x[j];
+                cr_assert_float_eq((double)out[i], (double)i + .5 * sum, 1e-4, "%s, width %zu, row %u", set->name,
+                                   widths[w], row[i]);
+            }
+        }
+    }
+}
+
 Test(kernels, additive_is_a_sum_of_tanh)
 {
     static const size_t widths[] = {1, 3, 6, 8, 16, 17, 64, 128};
