@@ -44,7 +44,7 @@ static void answer_ready(struct http_call *call)
     char reason[128] = "not ready";
     if (http_is_draining(call->http))
         set_line(call, MHD_HTTP_SERVICE_UNAVAILABLE, "draining");
-    else if (hooks->ready(hooks->context, reason, sizeof reason))
+    else if ((call->said_ready = hooks->ready(hooks->context, reason, sizeof reason)))
         set_line(call, MHD_HTTP_OK, "ready");
     else
         set_line(call, MHD_HTTP_SERVICE_UNAVAILABLE, reason);
@@ -288,7 +288,7 @@ enum MHD_Result http_call_send(struct http_call *call)
         return MHD_NO; /* hangs up; http_call_free frees the text */
     reply->text = NULL;
     enum MHD_Result result = MHD_NO;
-    if (add_headers(response, reply, http_is_draining(call->http)))
+    if (add_headers(response, reply, !call->said_ready && http_is_draining(call->http)))
         result = MHD_queue_response(call->connection, reply->http_status, response);
     MHD_destroy_response(response);
     return result;

@@ -40,7 +40,8 @@ struct http_call {
     const struct route *route; /* NULL: no such path */
     char *body;
     size_t body_size, body_room, discarded_bytes;
-    bool taken; /* counted in http->unsent */
+    bool taken;      /* counted in http->unsent */
+    bool said_ready; /* before draining began: does not hang up, the next reply does */
     struct reply reply;
 };
 
