@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define POISONING 1
@@ -128,6 +129,15 @@ float *arena_floats(struct arena *arena, size_t count)
     if (__builtin_mul_overflow(count, sizeof(float), &size_bytes))
         return NULL;
     return arena_alloc(arena, size_bytes);
+}
+
+void *arena_zeroed(struct arena *arena, size_t count, size_t size_bytes)
+{
+    size_t total_bytes;
+    if (__builtin_mul_overflow(count, size_bytes, &total_bytes))
+        return NULL;
+    void *memory = arena_alloc(arena, total_bytes);
+    return memory == NULL ? NULL : memset(memory, 0, total_bytes);
 }
 
 struct arena_mark arena_mark(const struct arena *arena)

@@ -44,6 +44,9 @@ void *arena_alloc(struct arena *arena, size_t size_bytes) __attribute__((warn_un
 /* The same for `count` floats; NULL also when their size overflows. */
 float *arena_floats(struct arena *arena, size_t count) __attribute__((warn_unused_result));
 
+/* `count` elements of `size_bytes`, all zero; NULL also when their size overflows. */
+void *arena_zeroed(struct arena *arena, size_t count, size_t size_bytes) __attribute__((warn_unused_result));
+
 struct arena_mark arena_mark(const struct arena *arena);
 
 /* Give back everything handed out since `mark`, which must be of this arena and not older than a mark already returned to. The

@@ -6,24 +6,15 @@
 
 #define NONE SIZE_MAX
 
-static void *zeroed(struct arena *arena, size_t count, size_t size_bytes)
-{
-    size_t total_bytes;
-    if (__builtin_mul_overflow(count, size_bytes, &total_bytes))
-        return NULL;
-    void *memory = arena_alloc(arena, total_bytes);
-    return memory == NULL ? NULL : memset(memory, 0, total_bytes);
-}
-
 bool caps_open(struct caps *caps, const struct cap *cap, size_t cap_count, size_t room, struct arena *arena)
 {
     assert(cap_count <= CAPS_MAX);
     *caps = (struct caps){.cap = cap, .cap_count = cap_count, .room = room};
-    caps->list = zeroed(arena, room, sizeof *caps->list);
+    caps->list = arena_zeroed(arena, room, sizeof *caps->list);
     bool ok = caps->list != NULL;
     for (size_t c = 0; ok && c < cap_count; c++) {
         assert(cap[c].most >= 1 && (cap[c].window == 0 || cap[c].window > cap[c].most));
-        caps->recent[c] = zeroed(arena, cap[c].key_count, sizeof *caps->recent[c]);
+        caps->recent[c] = arena_zeroed(arena, cap[c].key_count, sizeof *caps->recent[c]);
         ok = caps->recent[c] != NULL;
     }
     return ok;
@@ -116,15 +107,15 @@ static bool repair_open(struct repair *r, struct arena *arena)
         slots *= 2;
     r->mask = slots - 1;
     r->old_count = caps->count;
-    bool ok = (r->class = zeroed(arena, r->pool, sizeof *r->class)) != NULL &&
-              (r->class_of = zeroed(arena, r->pool, sizeof *r->class_of)) != NULL &&
-              (r->slot = zeroed(arena, slots, sizeof *r->slot)) != NULL &&
-              (r->member = zeroed(arena, r->pool, sizeof *r->member)) != NULL &&
-              (r->kept = zeroed(arena, r->pool, sizeof *r->kept)) != NULL &&
-              (r->used = zeroed(arena, r->pool, sizeof *r->used)) != NULL &&
-              (r->old = zeroed(arena, r->old_count, sizeof *r->old)) != NULL;
+    bool ok = (r->class = arena_zeroed(arena, r->pool, sizeof *r->class)) != NULL &&
+              (r->class_of = arena_zeroed(arena, r->pool, sizeof *r->class_of)) != NULL &&
+              (r->slot = arena_zeroed(arena, slots, sizeof *r->slot)) != NULL &&
+              (r->member = arena_zeroed(arena, r->pool, sizeof *r->member)) != NULL &&
+              (r->kept = arena_zeroed(arena, r->pool, sizeof *r->kept)) != NULL &&
+              (r->used = arena_zeroed(arena, r->pool, sizeof *r->used)) != NULL &&
+              (r->old = arena_zeroed(arena, r->old_count, sizeof *r->old)) != NULL;
     for (size_t c = 0; ok && c < caps->cap_count; c++)
-        ok = (r->left[c] = zeroed(arena, caps->cap[c].key_count, sizeof *r->left[c])) != NULL;
+        ok = (r->left[c] = arena_zeroed(arena, caps->cap[c].key_count, sizeof *r->left[c])) != NULL;
     for (size_t i = 0; ok && i < r->old_count; i++)
         r->old[i] = caps->list[i];
     return ok;
@@ -342,8 +333,8 @@ bool caps_repair(struct caps *caps, size_t pool, size_t n, struct arena *arena)
 /* caps_bound for one cap and n <= pool. */
 static bool bound_of(const struct cap *cap, size_t pool, size_t n, size_t *bound, struct arena *arena)
 {
-    uint32_t *having = zeroed(arena, cap->key_count, sizeof *having);
-    size_t *sum = zeroed(arena, n + 1, sizeof *sum);
+    uint32_t *having = arena_zeroed(arena, cap->key_count, sizeof *having);
+    size_t *sum = arena_zeroed(arena, n + 1, sizeof *sum);
     if (having == NULL || sum == NULL)
         return false;
     size_t unbound = 0; /* candidates that count as free */

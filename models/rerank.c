@@ -40,15 +40,6 @@ struct greedy {
     double now, more;
 };
 
-static void *zeroed(struct arena *arena, size_t count, size_t size_bytes)
-{
-    size_t total_bytes;
-    if (__builtin_mul_overflow(count, size_bytes, &total_bytes))
-        return NULL;
-    void *memory = arena_alloc(arena, total_bytes);
-    return memory == NULL ? NULL : memset(memory, 0, total_bytes);
-}
-
 static bool looks_at_features(const struct rerank_pool *pool)
 {
     return pool->diversity > 0 && pool->view_count > 0;
@@ -62,11 +53,11 @@ static bool open_diversity(struct greedy *g, struct arena *arena)
     size_t rows = pool->considered, cells;
     g->width = g->n < rows ? g->n : rows;
     g->width = g->width < DIVERSE_MOST ? g->width : DIVERSE_MOST;
-    if ((g->listed = zeroed(arena, g->width, sizeof *g->listed)) == NULL ||
-        (g->known = zeroed(arena, rows, sizeof *g->known)) == NULL)
+    if ((g->listed = arena_zeroed(arena, g->width, sizeof *g->listed)) == NULL ||
+        (g->known = arena_zeroed(arena, rows, sizeof *g->known)) == NULL)
         return false;
     if (pool->method == RERANK_MMR)
-        return (g->nearest = zeroed(arena, rows, sizeof *g->nearest)) != NULL;
+        return (g->nearest = arena_zeroed(arena, rows, sizeof *g->nearest)) != NULL;
     if (__builtin_mul_overflow(rows, g->width, &cells) || (g->residue = arena_floats(arena, rows)) == NULL ||
         (g->factor = arena_floats(arena, cells)) == NULL || (g->scale = arena_floats(arena, g->width)) == NULL)
         return false;
@@ -79,8 +70,8 @@ static bool open_calibration(struct greedy *g, struct arena *arena)
 {
     if (!(g->pool->calibration > 0))
         return true;
-    return (g->mass = zeroed(arena, g->pool->category_count, sizeof *g->mass)) != NULL &&
-           (g->term = zeroed(arena, g->pool->category_count, sizeof *g->term)) != NULL;
+    return (g->mass = arena_zeroed(arena, g->pool->category_count, sizeof *g->mass)) != NULL &&
+           (g->term = arena_zeroed(arena, g->pool->category_count, sizeof *g->term)) != NULL;
 }
 
 static bool greedy_open(struct greedy *g, struct arena *arena)
@@ -93,10 +84,10 @@ static bool greedy_open(struct greedy *g, struct arena *arena)
             if (pool->promotion[p].promoted[i])
                 g->unplaced[p]++;
     return caps_open(&g->caps, pool->cap, pool->cap_count, g->n, arena) &&
-           (g->used = zeroed(arena, pool->count, sizeof *g->used)) != NULL &&
-           (g->gain = zeroed(arena, pool->considered, sizeof *g->gain)) != NULL &&
-           (g->measured = zeroed(arena, pool->considered, sizeof *g->measured)) != NULL && open_diversity(g, arena) &&
-           open_calibration(g, arena);
+           (g->used = arena_zeroed(arena, pool->count, sizeof *g->used)) != NULL &&
+           (g->gain = arena_zeroed(arena, pool->considered, sizeof *g->gain)) != NULL &&
+           (g->measured = arena_zeroed(arena, pool->considered, sizeof *g->measured)) != NULL &&
+           open_diversity(g, arena) && open_calibration(g, arena);
 }
 
 /* ---- diversity */
@@ -316,7 +307,7 @@ static bool repair(struct greedy *g, struct arena *arena)
 {
     const struct rerank_pool *pool = g->pool;
     size_t stuck = g->caps.count, bound, i = 0;
-    struct rerank_place *old = zeroed(arena, stuck, sizeof *old);
+    struct rerank_place *old = arena_zeroed(arena, stuck, sizeof *old);
     if (old == NULL || !caps_bound(pool->cap, pool->cap_count, pool->count, g->n, &bound, arena) ||
         !caps_repair(&g->caps, pool->count, bound, arena))
         return false;
@@ -351,7 +342,7 @@ bool rerank(const struct rerank_pool *pool, size_t n, struct rerank_result *resu
 {
     struct arena_mark start = arena_mark(arena);
     struct greedy g = {.pool = pool, .n = n < pool->count ? n : pool->count};
-    g.place = zeroed(arena, g.n, sizeof *g.place);
+    g.place = arena_zeroed(arena, g.n, sizeof *g.place);
     struct arena_mark scratch = arena_mark(arena);
     bool ok = g.place != NULL && greedy_open(&g, arena);
     if (ok) {

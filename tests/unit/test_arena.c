@@ -246,3 +246,20 @@ Test(arena, rewind_forward_is_our_mistake, .signal = SIGABRT)
     arena_rewind(&arena, outer);
     arena_rewind(&arena, inner);
 }
+
+Test(arena, zeroed_is_zero_where_something_was)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    struct arena_mark mark = arena_mark(&arena);
+    unsigned char *used = arena_alloc(&arena, 1000);
+    cr_assert_not_null(used);
+    memset(used, 0xff, 1000);
+    arena_rewind(&arena, mark);
+    const unsigned char *clean = arena_zeroed(&arena, 100, 10);
+    cr_assert_not_null(clean);
+    for (size_t i = 0; i < 1000; i++)
+        cr_assert_eq(clean[i], 0);
+    cr_assert_null(arena_zeroed(&arena, SIZE_MAX / 2, 3));
+    arena_close(&arena);
+}
