@@ -684,6 +684,11 @@ static void check_scan(enum random_model_kind kind, size_t length, bool unordere
     score[ITEMS - FIRST] = 77;
     recommender_scan(&user, s.weight, &s.rows, FIRST, ITEMS - FIRST, score);
     cr_assert_eq(score[ITEMS - FIRST], 77, "written past the rows");
+    static const uint32_t some[] = {ITEMS - 1, FIRST, 200, 57, 57, 100, 12};
+    float own[sizeof some / sizeof *some];
+    recommender_scan_some(&user, s.weight, &s.rows, some, sizeof some / sizeof *some, own);
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+        cr_assert_float_eq(own[i], score[some[i] - FIRST], 1e-4f, "row %u by itself", some[i]);
     for (size_t i = FIRST; i < ITEMS; i++) {
         double wanted = 0;
         for (size_t j = 0; u != NULL && j < d; j++)
