@@ -59,7 +59,8 @@ models_objects := $(patsubst %.c,$(out)/%.o,$(filter-out models/kernels_isa.c,$(
 storage_objects := $(patsubst %.c,$(out)/%.o,$(wildcard storage/*.c storage/sqlite/*.c))
 programs := recsysd recsysctl recsys-rescore recsys-train
 program_sources := $(programs:%=daemon/%.c)
-ctl_objects := $(patsubst %.c,$(out)/%.o,$(wildcard daemon/ctl_*.c) daemon/npy.c daemon/atomic_file.c daemon/progress.c daemon/timestamp.c)
+ctl_objects := $(patsubst %.c,$(out)/%.o,$(wildcard daemon/ctl_*.c) daemon/npy.c daemon/atomic_file.c daemon/progress.c daemon/timestamp.c \
+    $(wildcard daemon/config*.c))
 daemon_objects := $(patsubst %.c,$(out)/%.o,$(filter-out $(program_sources) $(wildcard daemon/ctl_*.c) daemon/npy.c daemon/atomic_file.c,$(wildcard daemon/*.c)))
 layers := $(out)/libdaemon.a $(out)/libstorage.a $(out)/libmodels.a $(out)/libproto.a
 
@@ -150,6 +151,8 @@ install: all man
 	install -m 755 $(programs:%=$(out)/%) $(DESTDIR)$(PREFIX)/bin
 	test -e $(DESTDIR)/etc/recsysd/recsysd.yaml || install -m 644 etc/recsysd.yaml $(DESTDIR)/etc/recsysd/recsysd.yaml
 	test -e $(DESTDIR)/etc/recsysd/scenarios.yaml || install -m 644 etc/scenarios.yaml $(DESTDIR)/etc/recsysd/scenarios.yaml
+	test -e $(DESTDIR)/etc/recsysd/experiments.yaml || install -m 644 etc/experiments.yaml $(DESTDIR)/etc/recsysd/experiments.yaml
+	test -e $(DESTDIR)/etc/recsysd/messages.yaml || install -m 644 etc/messages.yaml $(DESTDIR)/etc/recsysd/messages.yaml
 	install -D -m 644 etc/recsysd.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/recsysd.conf
 	install -m 644 etc/recsysd.service etc/recsysd@.service $(DESTDIR)/lib/systemd/system
 	install -D -m 755 etc/recsys-retrain.sh $(DESTDIR)$(PREFIX)/lib/recsysd/recsys-retrain.sh

@@ -10,11 +10,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define ARENA_BYTES   ((size_t)256 << 20)
-#define TICK_MS       200
-#define QUIET_US      300000  /* items have stopped arriving: fit */
-#define QUIET_MOST_US 5000000 /* or they have kept arriving for this long */
-#define LOW_PRIORITY  10
+#define ARENA_BYTES     ((size_t)256 << 20)
+#define FORGET_ROWS     1000
+#define FORGET_LEAST_US 200000
+#define FORGET_MOST_US  10000000
+#define TICK_MS         200
+#define QUIET_US        300000  /* items have stopped arriving: fit */
+#define QUIET_MOST_US   5000000 /* or they have kept arriving for this long */
+#define LOW_PRIORITY    10
 
 /* ---- what goes to the store goes through the writer */
 
@@ -64,6 +67,49 @@ static void store_counts(struct background *b, int64_t now_ms, void *bytes, size
         counts_done(b->writer, &stored->task, &st);
 }
 
+/* ---- the past that is not kept */
+
+struct forgetting {
+    struct write_task task;
+    int64_t before_ms;
+};
+
+static bool write_forgetting(struct writer *writer, struct write_task *task, struct status *st)
+{
+    const struct forgetting *forgetting = task->context;
+    task->changed = true;
+    return store_past_forget(writer->store, forgetting->before_ms, FORGET_ROWS, st);
+}
+
+static void forgetting_done(struct writer *writer, struct write_task *task, const struct status *st)
+{
+    struct forgetting *forgetting = task->context;
+    (void)writer;
+    if (st->code != STATUS_OK)
+        log_warn("past_not_forgotten", "%s", st->message);
+    free(forgetting);
+}
+
+/* now and then, a few rows at a time: what nobody can ask for any more */
+static void tend_past(struct background *b)
+{
+    struct status st = STATUS_INIT;
+    int64_t past_ms = b->engine->config->storage_past_ms, now_us = timestamp_monotonic_us();
+    int64_t every_us = past_ms * 1000 / 10;
+    every_us = every_us < FORGET_LEAST_US ? FORGET_LEAST_US : every_us > FORGET_MOST_US ? FORGET_MOST_US : every_us;
+    if (now_us - b->forgot_us < every_us)
+        return;
+    b->forgot_us = now_us;
+    struct forgetting *forgetting = calloc(1, sizeof *forgetting);
+    if (forgetting == NULL)
+        return;
+    forgetting->before_ms = timestamp_now_ms() - past_ms;
+    forgetting->task = (struct write_task){
+        .write = write_forgetting, .done = forgetting_done, .context = forgetting, .rows = FORGET_ROWS};
+    if (!writer_submit(b->writer, &forgetting->task, &st))
+        free(forgetting);
+}
+
 /* ---- what is told about the model */
 
 static void describe_snapshot(struct background *b)
@@ -110,7 +156,7 @@ static void tend_counts(struct background *b)
         return;
     }
     metrics_add(METRICS_COUNTER_counts_published, 1);
-    store_counts(b, now_ms, bytes, size);
+    store_counts(b, timestamp_now_ms(), bytes, size); /* now: it knows what has come until just now */
 }
 
 /* wait for something to do, at most a tick; says whether items have settled */
@@ -146,6 +192,7 @@ static void *run(void *argument)
         tend_counts(b);
         registry_work(&b->registry, b->counting.published, items_settled);
         describe_snapshot(b);
+        tend_past(b);
     }
     return NULL;
 }

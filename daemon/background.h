@@ -23,6 +23,7 @@ struct background {
     bool running, stopping, dirty; /* guarded by lock */
     int64_t items_changed_us;      /* last change of an item; 0: none since the last look; guarded by lock */
     int64_t first_change_us;
+    int64_t forgot_us;   /* when the past was last looked through */
     atomic_int holds;    /* merges of users that are being written */
     atomic_uint merges;  /* begun so far: counts from before one are not stored after it */
     unsigned counted_at; /* merges when counting last began; the thread's own */

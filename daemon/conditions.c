@@ -163,6 +163,11 @@ static bool compile(const struct snapshot_view *view, const struct rule_conditio
                     struct test *test, struct arena *arena, struct status *st)
 {
     *test = (struct test){.source = source_of(condition->field), .least = condition->least, .most = condition->most};
+    if (condition->always != RULE_BY_ITEM) {
+        test->source = SOURCE_ITEM;
+        test->never = condition->always == RULE_FAILS;
+        return true;
+    }
     test->between = condition->least != -INFINITY || condition->most != INFINITY;
     switch (test->source) {
     case SOURCE_ITEM:

@@ -33,12 +33,15 @@
     INTEGER(server, drain_ms, 5000, 0, 600000, "after SIGTERM: finish requests for at most this long")                                 \
     INTEGER(server, next_bytes, 33554432, 0, 17179869184, "memory of lists that were served lately, for their next pages")               \
     TEXT   (server, scenarios, "off", "file of presets for lists, read again on SIGHUP; off: none")                                    \
+    TEXT   (server, experiments, "off", "file of experiments on lists, read again on SIGHUP; off: none")                               \
+    TEXT   (server, messages, "off", "file of the words of reasons, in other languages; off: English")                                 \
     TEXT   (storage, data_dir, "/var/lib/recsysd", "the shop: database and lock")                                                      \
     TEXT   (storage, durability, "full", "full: an acknowledged write survives a power cut; normal: it survives a crash of the daemon") \
     INTEGER(storage, batch_rows, 256, 1, 10000, "rows that end the gathering of one transaction")                                      \
     REAL   (storage, batch_ms, 5, 0, 1000, "milliseconds that end it")                                                                 \
     INTEGER(storage, cache_bytes, 67108864, 1048576, 68719476736, "page cache of the writing connection")                              \
     INTEGER(storage, impressions_ms, 2592000000, 0, 3153600000000, "how long impressions are kept; a user's old ones go when new ones come") \
+    INTEGER(storage, past_ms, 2592000000, 0, 3153600000000, "how far back lists of the past can be asked for (as_of)")                 \
     INTEGER(storage, histories_bytes, 134217728, 1048576, 68719476736, "recent histories kept in memory")                              \
     INTEGER(limits, list, 1000, 1, 100000, "n at most")                                                                                \
     INTEGER(limits, ranked, 10000, 1, 1000000, "items in one rank call")                                                               \
@@ -59,6 +62,9 @@
     INTEGER(model, memory_bytes, 0, 0, 17592186044416, "what a model may take beside the one that answers; 0: what the system has")    \
     INTEGER(counts, publish_events, 10000, 1, 1000000000, "events after which counts are published")                                   \
     INTEGER(counts, publish_ms, 60000, 100, 86400000, "or after this long")                                                            \
+    TEXT   (requests, log, "experiments", "lists that are kept for reports and replays: off, experiments (those of one), all")           \
+    INTEGER(requests, keep_ms, 2592000000, 0, 3153600000000, "how long")                                                               \
+    SWITCH (requests, user_names, false, "keep the user's name in them; otherwise the number that the shop has for the user alone")    \
     TEXT   (log, level, "info", "debug, info, warn or error")                                                                          \
     TEXT   (log, format, "auto", "auto, text or json")
 /* clang-format on */

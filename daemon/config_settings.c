@@ -41,6 +41,7 @@ static const struct {
     const char *const words[5]; /* NULL-terminated */
 } choices[] = {
     {"storage.durability", {"full", "normal"}},
+    {"requests.log", {"experiments", "off", "all"}},
     {"log.level", {"debug", "info", "warn", "error"}},
     {"log.format", {"auto", "text", "json"}},
 };

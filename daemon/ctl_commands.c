@@ -68,11 +68,40 @@ static const struct ctl_option history_options[] = {
     {"now",          0,   "T",           "answer as of this time"},                                                   \
     {"fields",       0,   "A,B",         "of each item: title, categories, price, available, attributes (title)"}
 
-static const struct ctl_option list_options[] = {
-    LIST_OPTIONS,
-    {"current",      0,   "ITEM",        "looked at now, or in the cart: counts as the newest event; may be repeated"},
-    {"deadline",     0,   "MS",          "answer within this, with less if need be"},
-    CTL_RULES_OPTIONS,
+#define WHAT_IF_OPTIONS                                                                                               \
+    {"without",    0, "SEQ",       "as if this event (seq in user history) had not happened; may be repeated"},       \
+    {"as-of",      0, "T",         "as it would have been answered then"},                                            \
+    {"context",    0, "KEY=VALUE", "what else is known: device=phone; may be repeated"},                              \
+    {"experiment", 0, "NAME",      "the user's variant of this experiment answers"},                                  \
+    {"language",   0, "L",         "of the reasons"},                                                                 \
+    {"funnel",     0, NULL,        "show how many items are left after each stage"}
+
+#define PERSONAL_OPTIONS                                                                                              \
+    LIST_OPTIONS,                                                                                                     \
+    {"current",    0, "ITEM", "looked at now, or in the cart: counts as the newest event; may be repeated"},          \
+    {"deadline",   0, "MS",   "answer within this, with less if need be"},                                            \
+    WHAT_IF_OPTIONS,                                                                                                  \
+    CTL_RULES_OPTIONS
+
+#define HTML_OPTION                                                                                                   \
+    {"html",         0,   "FILE",        "write a page that explains every score; - is stdout"}
+
+static const struct ctl_option recommend_options[] = {
+    {"reason",       0,   NULL,          "show why each item is there, in words"},
+    {"explain",      0,   NULL,          "show also what each event of the history adds to the scores"},
+    HTML_OPTION,
+    PERSONAL_OPTIONS,
+    {0},
+};
+
+static const struct ctl_option rank_options[] = {
+    PERSONAL_OPTIONS,
+    {0},
+};
+
+static const struct ctl_option why_options[] = {
+    HTML_OPTION,
+    PERSONAL_OPTIONS,
     {0},
 };
 
@@ -83,6 +112,7 @@ static const struct ctl_option top_options[] = {
     {"exclude-seen", 0,   "yes|no",      "leave out what the user has seen"},
     {"now",          0,   "T",           "answer as of this time"},
     {"fields",       0,   "A,B",         "of each item: title, categories, price, available, attributes (title)"},
+    WHAT_IF_OPTIONS,
     CTL_RULES_OPTIONS,
     {0},
 };
@@ -100,6 +130,38 @@ static const struct ctl_option feedback_options[] = {
     {0},
 };
 
+static const struct ctl_option user_erase_options[] = {
+    {"yes", 0, NULL, "do not ask"},
+    {0},
+};
+
+static const struct ctl_option experiment_report_options[] = {
+    {"outcome", 0, "B", "behaviour that counts as success (any with a weight above 0)"},
+    {"from",    0, "T", "lists from this time on (all)"},
+    {"until",   0, "T", "and before this time (now)"},
+    {"alpha",   0, "A", "rate of false alarms to live with (0.05)"},
+    {0},
+};
+
+#define REPLAY_OPTIONS                                                      \
+    {"from",  0,   "T", "requests logged from this time on (all)"},         \
+    {"until", 0,   "T", "and before this time"},                            \
+    {"count", 'n', "N", "requests at most (10000)"}
+
+static const struct ctl_option replay_options[] = {
+    {"model",     0, "NAME",        "answers instead of the active one; loaded for this where it is not"},
+    {"scenarios", 0, "FILE",        "these instead of those that answer now"},
+    {"behaviour", 0, "NAME=WEIGHT", "in the place of the configured weight; may be repeated"},
+    REPLAY_OPTIONS,
+    {0},
+};
+
+static const struct ctl_option plan_options[] = {
+    {"against", 0, "FILE", "what the daemon was started with (/etc/recsysd/recsysd.yaml)"},
+    REPLAY_OPTIONS,
+    {0},
+};
+
 static const struct ctl_option next_options[] = {
     {"count", 'n', "N", "items of this page (as before)"},
     {0},
@@ -111,6 +173,7 @@ static const struct ctl_option similar_options[] = {
     {"user", 0, "USER", "whose seen items --exclude-seen leaves out"},
     {"like", 0, "ITEM[:MODALITY]", "similar to this, in this way; may be repeated"},
     {"unlike", 0, "ITEM[:MODALITY]", "unlike this; may be repeated"},
+    WHAT_IF_OPTIONS,
     CTL_RULES_OPTIONS,
     {0},
 };
@@ -163,12 +226,20 @@ const struct ctl_command ctl_commands[] = {
     {"user history", "USER", "what a user did, newest first", 1, 1, history_options, ctl_run_user_history, NULL},
     {"user merge", "FROM INTO", "make a session or a second account the same user", 2, 2, no_options, ctl_run_user_merge,
      "Events of FROM become those of INTO. Where nobody is called INTO, FROM gets that name."},
-    {"recommend", "[USER]", "the best items for a user", 0, 1, list_options, ctl_run_recommend,
+    {"user erase", "USER", "erase a user with everything that is stored of them", 1, 1, user_erase_options, ctl_run_user_erase,
+     "Asks first on a terminal. Prints what was erased, and the models that may have been trained on it."},
+    {"recommend", "[USER]", "the best items for a user", 0, 1, recommend_options, ctl_run_recommend,
      "Without USER: for somebody of whom nothing is known but --current.\n\n"
      "Example:\n"
      "  recsysctl recommend u1 -n 5 --exclude i7 --weight popularity=0.5\n"
-     "  recsysctl recommend u1 --must 'price<=50' --must-not brand=Acme --cap category=2/10 --diversity 0.3"},
-    {"rank", "USER ITEM...", "put the given items in order for a user", 2, CTL_ANY, list_options, ctl_run_rank, NULL},
+     "  recsysctl recommend u1 --must 'price<=50' --must-not brand=Acme --cap category=2/10 --diversity 0.3\n"
+     "  recsysctl recommend u1 --explain --html why.html"},
+    {"rank", "USER ITEM...", "put the given items in order for a user", 2, CTL_ANY, rank_options, ctl_run_rank, NULL},
+    {"why", "USER ITEM", "why an item is on a user's list, or what keeps it off", 2, 2, why_options, ctl_run_why,
+     "Takes the options of the list that is in question.\n\n"
+     "Example:\n"
+     "  recsysctl why u1 i7\n"
+     "  recsysctl why u1 i7 -n 20 --must 'price<=50' --html why.html"},
     {"similar", "[ITEM...]", "items that go with all of these", 0, CTL_ANY, similar_options, ctl_run_similar,
      "Example:\n"
      "  recsysctl similar i1 --modality image -n 5\n"
@@ -187,6 +258,20 @@ const struct ctl_command ctl_commands[] = {
     {"scenario list", "", "presets of lists that requests can name", 0, 0, no_options, ctl_run_scenario_list, NULL},
     {"scenario reload", "", "read the file of scenarios again", 0, 0, no_options, ctl_run_scenario_reload,
      "A file with a fault changes nothing."},
+    {"experiment list", "", "experiments and their variants", 0, 0, no_options, ctl_run_experiment_list, NULL},
+    {"experiment reload", "", "read the file of experiments again", 0, 0, no_options, ctl_run_experiment_reload,
+     "A file with a fault changes nothing."},
+    {"experiment report", "NAME", "what came of an experiment, variant by variant", 1, 1, experiment_report_options,
+     ctl_run_experiment_report, "Interval and p hold at any time: look as often as you like."},
+    {"replay", "", "ask logged requests again: another model, other scenarios, other weights", 0, 0, replay_options,
+     ctl_run_replay,
+     "Example:\n"
+     "  recsysctl replay --model shop-b\n"
+     "  recsysctl replay --scenarios new.yaml --behaviour purchase=8"},
+    {"plan", "FILE", "what another configuration would change, settings and lists", 1, 1, plan_options, ctl_run_plan,
+     "Give the whole file: what it leaves out is at its default, server.scenarios too.\n\n"
+     "Example:\n"
+     "  recsysctl plan new.yaml"},
     {"import", "", "load items, vectors and events from files", 0, 0, import_options, ctl_run_import,
      "Files of items and events are RecBole's atomic files (tab-separated, first line user_id:token item_id:token\n"
      "timestamp:float); vectors are NumPy matrices. Row r of a matrix belongs to item r of --items, unless a file\n"
@@ -198,6 +283,12 @@ const struct ctl_command ctl_commands[] = {
      "Running it again adds nothing twice, and continues what was interrupted. Bad rows are reported and left out.\n\n"
      "Example:\n"
      "  recsysctl import --items shop.item --feature text=text_feat.npy --inter shop.inter"},
+    {"list put", "FILE | -", "store lists that recsys-rescore wrote, for when there is no time to score", 1, 1, no_options,
+     ctl_run_list_put,
+     "They answer where --deadline leaves no time to score anything. A list takes the place of the user's before; a line\n"
+     "with the user \"\" is for everybody who has none. Bad lines are reported and left out (exit code 65).\n\n"
+     "Example:\n"
+     "  recsys-rescore --out lists.ndjson && recsysctl list put lists.ndjson"},
     {"model list", "", "the models that are stored, newest first", 0, 0, no_options, ctl_run_model_list, NULL},
     {"model put", "FILE", "store a model file", 1, 1, model_put_options, ctl_run_model_put,
      "The file is sent in chunks and checked before it counts; an upload that was interrupted continues. A file that is\n"
@@ -212,6 +303,9 @@ const struct ctl_command ctl_commands[] = {
      "  recsysctl model activate shop --if-better"},
     {"model rollback", "", "let the model answer that did before", 0, 0, no_options, ctl_run_model_rollback,
      "Again: the one before that."},
+    {"model load", "NAME", "load a model beside the active one", 1, 1, no_options, ctl_run_model_load,
+     "Requests, experiments and replays can then name it."},
+    {"model unload", "NAME", "let go of a model that is loaded", 1, 1, no_options, ctl_run_model_unload, NULL},
     {"model delete", "NAME", "delete a model that is not active", 1, 1, no_options, ctl_run_model_delete, NULL},
     {"model get", "[NAME] FILE", "fetch a model's file; without a name that of the active one", 1, 2, no_options,
      ctl_run_model_get, "FILE '-' is standard output."},
@@ -255,10 +349,10 @@ static void fail_in_group(const char *group, const char *word, struct status *st
 
 static void fail_command(const char *word, struct status *st)
 {
-    char groups[16][16];
+    char groups[32][16];
     const char *names[64];
     size_t count = 0, group_count = 0;
-    for (size_t i = 0; i < ctl_command_count && count < 64 && group_count < 16; i++) {
+    for (size_t i = 0; i < ctl_command_count && count < 64 && group_count < 32; i++) {
         const char *space = strchr(ctl_commands[i].name, ' ');
         names[count++] = ctl_commands[i].name;
         if (space != NULL && (size_t)(space - ctl_commands[i].name) < sizeof groups[0]) {

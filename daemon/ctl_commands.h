@@ -44,6 +44,25 @@ void ctl_help_all(FILE *out);
 void ctl_help_group(FILE *out, const char *group);
 void ctl_help_command(FILE *out, const struct ctl_command *command);
 
+/* What the commands that ask for lists share (ctl_list.c).
+ *
+ * The options of a list as fields of its request. False with a usage error, or out of memory. */
+bool ctl_list_params(json_t *params, const struct ctl_arguments *arguments, struct status *st);
+
+/* Remarks on stderr about the list as a whole: degraded, unknown, shortened, filled. */
+void ctl_list_notes(const struct ctl *ctl, const json_t *list);
+
+/* "funnel: catalogue 400 > ..." on stdout; nothing where the list has none. */
+void ctl_list_print_funnel(const json_t *list);
+
+/* Write the page that --html asks for, where it is given; `user` NULL: nobody. `*alone`: it went to stdout, where
+ * nothing else may go. */
+bool ctl_list_write_page(const struct ctl *ctl, const struct ctl_arguments *arguments, const char *user,
+                         const json_t *reply, bool *alone, struct status *st);
+
+/* Tell a failure; returns the exit code. */
+int ctl_list_fail(const struct ctl *ctl, const struct status *st);
+
 /* What the table calls; each in the file of its noun. */
 int ctl_run_ping(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_status(struct ctl *ctl, const struct ctl_arguments *arguments);
@@ -64,6 +83,7 @@ int ctl_run_scenario_list(struct ctl *ctl, const struct ctl_arguments *arguments
 int ctl_run_scenario_reload(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_recommend(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_rank(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_why(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_similar(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_import(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_model_list(struct ctl *ctl, const struct ctl_arguments *arguments);
@@ -72,6 +92,15 @@ int ctl_run_model_activate(struct ctl *ctl, const struct ctl_arguments *argument
 int ctl_run_model_rollback(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_model_delete(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_model_get(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_list_put(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_experiment_list(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_experiment_reload(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_experiment_report(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_replay(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_plan(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_user_erase(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_model_load(struct ctl *ctl, const struct ctl_arguments *arguments);
+int ctl_run_model_unload(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_completion(struct ctl *ctl, const struct ctl_arguments *arguments);
 int ctl_run_help(struct ctl *ctl, const struct ctl_arguments *arguments);
 

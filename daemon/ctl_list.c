@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The commands that answer with a list: recommend, rank, similar, complement, top, next, user history, scenario list. */
+ * The commands that answer with a list: recommend, rank, similar, complement, top, next, user history, scenario list;
+ * and what `why` (ctl_why.c) has in common with them. */
 #include "daemon/ctl_commands.h"
+#include "daemon/ctl_heat.h"
+#include "daemon/ctl_html.h"
 #include "daemon/ctl_output.h"
 #include "daemon/ctl_params.h"
 #include "daemon/ctl_rules.h"
@@ -9,9 +12,25 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LIST_MAX 1000000 /* what the daemon allows is its own affair (server.info) */
+#define LIST_MAX   1000000 /* what the daemon allows is its own affair (server.info) */
+#define MAPS_SHOWN 3       /* below a list; the page has all */
 
-static bool common_params(json_t *params, const struct ctl_arguments *arguments, struct status *st)
+/* What is asked about another day, another history or another group of users; and what is said about the list. */
+static bool what_if_params(json_t *params, const struct ctl_arguments *arguments, struct status *st)
+{
+    const char *page = ctl_option_text(arguments, "html"), *output = ctl_option_text(arguments, "output");
+    if (page != NULL && strcmp(page, "-") == 0 && output != NULL && strcmp(output, "table") != 0)
+        return status_fail(st, STATUS_INVALID_ARGUMENT, CTL_USAGE,
+                           "option '--html': stdout cannot take a page besides '--output %s'", output);
+    return ctl_params_texts(params, "without", arguments, "without", st) &&
+           ctl_params_text(params, "as_of", ctl_option_text(arguments, "as-of"), st) &&
+           ctl_params_pairs(params, "context", arguments, "context", st) &&
+           ctl_params_text(params, "experiment", ctl_option_text(arguments, "experiment"), st) &&
+           ctl_params_text(params, "language", ctl_option_text(arguments, "language"), st) &&
+           (!ctl_option_given(arguments, "funnel") || ctl_params_set(params, "funnel", json_true(), st));
+}
+
+bool ctl_list_params(json_t *params, const struct ctl_arguments *arguments, struct status *st)
 {
     const char *fields = ctl_option_text(arguments, "fields");
     return ctl_params_integer(params, "n", arguments, "count", 1, LIST_MAX, st) &&
@@ -24,35 +43,67 @@ static bool common_params(json_t *params, const struct ctl_arguments *arguments,
            ctl_params_texts(params, "current", arguments, "current", st) &&
            ctl_params_real(params, "deadline_ms", ctl_option_text(arguments, "deadline"), st) &&
            ctl_params_commas(params, "fields", fields != NULL ? fields : "title", st) &&
-           ctl_rules_params(params, arguments, st);
+           what_if_params(params, arguments, st) && ctl_rules_params(params, arguments, st);
 }
 
 /* What a person should know about a list besides its items; readers of JSON see it there. */
-static void print_notes(const struct ctl *ctl, const json_t *result)
+void ctl_list_notes(const struct ctl *ctl, const json_t *list)
 {
     static const char *const lists[] = {"degraded", "unknown"};
     static const char *const texts[] = {"shortened", "filled"};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        const json_t *list = json_object_get(result, lists[i]);
+        const json_t *names = json_object_get(list, lists[i]);
         size_t k;
         json_t *element;
         char all[512] = "";
-        json_array_foreach(list, k, element)
+        json_array_foreach(names, k, element)
         {
             const char *text = json_string_value(element);
             strncat(all, k > 0 ? ", " : "", sizeof all - strlen(all) - 1);
             strncat(all, text != NULL ? text : "?", sizeof all - strlen(all) - 1);
         }
-        if (json_array_size(list) > 0)
+        if (json_array_size(names) > 0)
             ctl_note(ctl, "%s: %s", lists[i], all);
     }
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        const char *text = ctl_member_text(result, texts[i]);
+        const char *text = ctl_member_text(list, texts[i]);
         if (*text != '\0')
             ctl_note(ctl, "%s: %s", texts[i], text);
     }
-    if (json_array_size(json_object_get(result, "items")) == 0)
+    if (json_array_size(json_object_get(list, "items")) == 0)
         ctl_note(ctl, "no items");
+}
+
+void ctl_list_print_funnel(const json_t *list)
+{
+    const json_t *funnel = json_object_get(list, "funnel");
+    size_t i;
+    json_t *stage;
+    json_array_foreach(funnel, i, stage)
+    {
+        printf("%s%s %lld", i == 0 ? "funnel: " : " > ", ctl_member_text(stage, "name"),
+               (long long)ctl_member_integer(stage, "count"));
+    }
+    if (json_array_size(funnel) > 0)
+        putchar('\n');
+}
+
+bool ctl_list_write_page(const struct ctl *ctl, const struct ctl_arguments *arguments, const char *user,
+                         const json_t *reply, bool *alone, struct status *st)
+{
+    const char *path = ctl_option_text(arguments, "html");
+    *alone = path != NULL && strcmp(path, "-") == 0;
+    if (path != NULL && !ctl_html_write(path, user, reply, st))
+        return false;
+    if (path != NULL && !*alone)
+        ctl_note(ctl, "wrote '%s'", path);
+    return true;
+}
+
+int ctl_list_fail(const struct ctl *ctl, const struct status *st)
+{
+    const int code = ctl_fail(ctl, st);
+    return strcmp(st->reason, CTL_HTML_WRITE_FAILED) == 0 ? CTL_EX_IOERR : code;
 }
 
 /* Was this field asked for, and does any item have it? */
@@ -71,7 +122,7 @@ static bool any_has(const json_t *items, const char *field)
     return false;
 }
 
-static bool print_list(const struct ctl *ctl, const json_t *result, struct status *st)
+static bool print_table(const struct ctl *ctl, const json_t *items, bool reasons, struct status *st)
 {
     static const struct ctl_column always[] = {
         {"rank", NULL, CTL_CELL_ORDINAL, true, false},
@@ -85,37 +136,90 @@ static bool print_list(const struct ctl *ctl, const json_t *result, struct statu
         {"available", "values.available", CTL_CELL_PLAIN, false, false},
         {"categories", "values.categories", CTL_CELL_LIST, false, true},
         {"title", "values.title", CTL_CELL_PLAIN, false, true},
+        {"reason", "reason", CTL_CELL_PLAIN, false, true}, /* the last one */
     };
-    const json_t *items = json_object_get(result, "items");
+    const size_t asked_count = sizeof asked / sizeof *asked - (reasons ? 0 : 1);
     struct ctl_column columns[sizeof always / sizeof *always + sizeof asked / sizeof *asked];
     size_t count = sizeof always / sizeof *always;
     memcpy(columns, always, sizeof always);
-    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
+    for (size_t i = 0; i < asked_count; i++)
         if (any_has(items, asked[i].title))
             columns[count++] = asked[i];
+    return ctl_print_table(ctl, items, columns, count, st);
+}
+
+/* Below the table: each item's reason in full, and the maps of the first. */
+static bool print_explanations(const struct ctl *ctl, const json_t *result, struct status *st)
+{
+    const json_t *items = json_object_get(result, "items"), *history = json_object_get(result, "history");
+    const size_t count = json_array_size(items);
+    size_t i;
+    json_t *item;
+    if (any_has(items, "reason"))
+        putchar('\n');
+    json_array_foreach(items, i, item)
+    {
+        const char *reason = ctl_member_text(item, "reason");
+        if (*reason == '\0')
+            continue;
+        printf("%4zu ", i + 1);
+        ctl_heat_print_text(stdout, reason, 0);
+        putchar('\n');
+    }
+    for (i = 0; i < count && i < MAPS_SHOWN; i++) {
+        item = json_array_get(items, i);
+        printf("\n%zu. ", i + 1);
+        ctl_heat_print_heading(item);
+        if (!ctl_heat_show(ctl, item, history, st))
+            return false;
+    }
+    if (count > MAPS_SHOWN)
+        ctl_note(ctl, "the first %d of %zu items are explained; --html FILE explains all", MAPS_SHOWN, count);
+    return true;
+}
+
+static bool print_list(const struct ctl *ctl, const struct ctl_arguments *arguments, const json_t *result,
+                       struct status *st)
+{
+    const json_t *items = json_object_get(result, "items");
+    const bool explain = ctl_option_given(arguments, "explain");
     if (ctl->output == CTL_JSON) {
         ctl_print_json(ctl, result);
         return true;
     }
     if (ctl->output == CTL_NDJSON)
         ctl_print_lines(items);
-    else if (!ctl_print_table(ctl, items, columns, count, st))
+    else if (!print_table(ctl, items, !explain, st) || (explain && !print_explanations(ctl, result, st)))
         return false;
-    print_notes(ctl, result);
+    if (ctl->output == CTL_TABLE)
+        ctl_list_print_funnel(result);
+    ctl_list_notes(ctl, result);
     return true;
 }
 
 /* Call and print; consumes `params`, which are NULL or half-made unless `built`. */
-static int answer(struct ctl *ctl, const char *method, json_t *params, bool built, struct status *st)
+static int answer(struct ctl *ctl, const struct ctl_arguments *arguments, const char *method, json_t *params,
+                  bool built, struct status *st)
 {
     if (!built) {
         json_decref(params);
         return ctl_fail(ctl, st);
     }
+    const char *user = arguments->word_count > 0 ? arguments->words[0] : NULL; /* of the commands that take --html */
     json_t *result = ctl_call(ctl, method, params, st);
-    bool ok = result != NULL && print_list(ctl, result, st);
+    bool alone = false;
+    bool ok = result != NULL && ctl_list_write_page(ctl, arguments, user, result, &alone, st) &&
+              (alone || print_list(ctl, arguments, result, st));
     json_decref(result);
-    return ok ? 0 : ctl_fail(ctl, st);
+    return ok ? 0 : ctl_list_fail(ctl, st);
+}
+
+/* How much is said about each item. */
+static bool explain_params(json_t *params, const struct ctl_arguments *arguments, struct status *st)
+{
+    if (ctl_option_given(arguments, "explain") || ctl_option_given(arguments, "html"))
+        return ctl_params_text(params, "explain", "full", st);
+    return ctl_params_text(params, "explain", ctl_option_given(arguments, "reason") ? "reason" : NULL, st);
 }
 
 int ctl_run_recommend(struct ctl *ctl, const struct ctl_arguments *arguments)
@@ -123,8 +227,9 @@ int ctl_run_recommend(struct ctl *ctl, const struct ctl_arguments *arguments)
     struct status st = STATUS_INIT;
     json_t *params = json_object();
     const char *user = arguments->word_count > 0 ? arguments->words[0] : NULL;
-    bool built = ctl_params_text(params, "user", user, &st) && common_params(params, arguments, &st);
-    return answer(ctl, "recommend", params, built, &st);
+    bool built = ctl_params_text(params, "user", user, &st) && ctl_list_params(params, arguments, &st) &&
+                 explain_params(params, arguments, &st);
+    return answer(ctl, arguments, "recommend", params, built, &st);
 }
 
 int ctl_run_rank(struct ctl *ctl, const struct ctl_arguments *arguments)
@@ -132,8 +237,8 @@ int ctl_run_rank(struct ctl *ctl, const struct ctl_arguments *arguments)
     struct status st = STATUS_INIT;
     json_t *params = json_object();
     bool built = ctl_params_text(params, "user", arguments->words[0], &st) &&
-                 ctl_params_words(params, "items", arguments, 1, &st) && common_params(params, arguments, &st);
-    return answer(ctl, "rank", params, built, &st);
+                 ctl_params_words(params, "items", arguments, 1, &st) && ctl_list_params(params, arguments, &st);
+    return answer(ctl, arguments, "rank", params, built, &st);
 }
 
 /* ITEM or ITEM:MODALITY into an array of examples */
@@ -165,8 +270,8 @@ int ctl_run_similar(struct ctl *ctl, const struct ctl_arguments *arguments)
                  ctl_params_texts(params, "modalities", arguments, "modality", &st) &&
                  examples(params, "like", arguments, &st) && examples(params, "unlike", arguments, &st) &&
                  ctl_params_text(params, "user", ctl_option_text(arguments, "user"), &st) &&
-                 common_params(params, arguments, &st);
-    return answer(ctl, "similar", params, built, &st);
+                 ctl_list_params(params, arguments, &st);
+    return answer(ctl, arguments, "similar", params, built, &st);
 }
 
 int ctl_run_complement(struct ctl *ctl, const struct ctl_arguments *arguments)
@@ -175,8 +280,8 @@ int ctl_run_complement(struct ctl *ctl, const struct ctl_arguments *arguments)
     json_t *params = json_object();
     bool built = ctl_params_words(params, "items", arguments, 0, &st) &&
                  ctl_params_text(params, "user", ctl_option_text(arguments, "user"), &st) &&
-                 common_params(params, arguments, &st);
-    return answer(ctl, "complement", params, built, &st);
+                 ctl_list_params(params, arguments, &st);
+    return answer(ctl, arguments, "complement", params, built, &st);
 }
 
 int ctl_run_top(struct ctl *ctl, const struct ctl_arguments *arguments)
@@ -185,8 +290,8 @@ int ctl_run_top(struct ctl *ctl, const struct ctl_arguments *arguments)
     json_t *params = json_object();
     bool built = ctl_params_text(params, "by", arguments->words[0], &st) &&
                  ctl_params_text(params, "user", ctl_option_text(arguments, "user"), &st) &&
-                 common_params(params, arguments, &st);
-    return answer(ctl, "top", params, built, &st);
+                 ctl_list_params(params, arguments, &st);
+    return answer(ctl, arguments, "top", params, built, &st);
 }
 
 int ctl_run_next(struct ctl *ctl, const struct ctl_arguments *arguments)
@@ -195,7 +300,7 @@ int ctl_run_next(struct ctl *ctl, const struct ctl_arguments *arguments)
     json_t *params = json_object();
     bool built = ctl_params_text(params, "recomm_id", arguments->words[0], &st) &&
                  ctl_params_integer(params, "n", arguments, "count", 1, LIST_MAX, &st);
-    return answer(ctl, "next", params, built, &st);
+    return answer(ctl, arguments, "next", params, built, &st);
 }
 
 int ctl_run_scenario_list(struct ctl *ctl, const struct ctl_arguments *arguments)
@@ -237,8 +342,11 @@ int ctl_run_scenario_reload(struct ctl *ctl, const struct ctl_arguments *argumen
 static bool print_history(const struct ctl *ctl, const json_t *result, struct status *st)
 {
     static const struct ctl_column columns[] = {
-        {"time", "ts", CTL_CELL_TIME, false, false},     {"behaviour", "behaviour", CTL_CELL_PLAIN, false, false},
-        {"value", "value", CTL_CELL_PLAIN, true, false}, {"item", "item", CTL_CELL_PLAIN, false, false},
+        {"seq", "seq", CTL_CELL_PLAIN, true, false},
+        {"time", "ts", CTL_CELL_TIME, false, false},
+        {"behaviour", "behaviour", CTL_CELL_PLAIN, false, false},
+        {"value", "value", CTL_CELL_PLAIN, true, false},
+        {"item", "item", CTL_CELL_PLAIN, false, false},
         {"title", "title", CTL_CELL_PLAIN, false, true},
     };
     const json_t *events = json_object_get(result, "events");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * model list, activate, rollback, delete. */
+ * model list, activate, rollback, load, unload, delete. */
 #include "daemon/ctl_model.h"
 
 #include "daemon/ctl_commands.h"
@@ -103,6 +103,36 @@ int ctl_run_model_rollback(struct ctl *ctl, const struct ctl_arguments *argument
 {
     (void)arguments;
     return switch_model(ctl, "model.rollback", json_object());
+}
+
+/* ---- load, unload */
+
+/* encoding the catalogue takes its time */
+static int call_patiently(struct ctl *ctl, const char *method, const char *name, const char *says)
+{
+    struct status st = STATUS_INIT;
+    json_t *params = json_object(), *result = NULL;
+    if (ctl_params_text(params, "name", name, &st) && ctl_model_connect(ctl, NULL, &st))
+        result = ctl_call(ctl, method, json_incref(params), &st);
+    json_decref(params);
+    if (result == NULL)
+        return ctl_fail(ctl, &st);
+    if (ctl->output != CTL_TABLE)
+        ctl_print_json(ctl, result);
+    else
+        printf("%s %s\n", ctl_member_text(result, "model"), says);
+    json_decref(result);
+    return 0;
+}
+
+int ctl_run_model_load(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    return call_patiently(ctl, "model.load", arguments->words[0], "is loaded: requests can name it");
+}
+
+int ctl_run_model_unload(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    return call_patiently(ctl, "model.unload", arguments->words[0], "is no longer loaded");
 }
 
 /* ---- delete */

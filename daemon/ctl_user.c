@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * user merge, audience. */
+ * user merge, erase; audience. */
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_output.h"
 #include "daemon/ctl_params.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #define COUNT_MOST 1000000 /* what the daemon allows is its own affair */
 
@@ -31,6 +33,65 @@ int ctl_run_user_merge(struct ctl *ctl, const struct ctl_arguments *arguments)
     json_decref(result);
     return 0;
 }
+
+/* ---- erase */
+
+/* Asked on a terminal; elsewhere the command line has said it. */
+static bool is_confirmed(const struct ctl_arguments *arguments)
+{
+    char answer[16];
+    if (ctl_option_given(arguments, "yes") || isatty(STDIN_FILENO) != 1)
+        return true;
+    fprintf(stderr, "erase '%s' with all events? This cannot be undone. Type 'yes': ", arguments->words[0]);
+    fflush(stderr);
+    return fgets(answer, sizeof answer, stdin) != NULL && strcmp(answer, "yes\n") == 0;
+}
+
+static void print_receipt(const struct ctl *ctl, const char *user, const json_t *result)
+{
+    const json_t *models = json_object_get(result, "models");
+    size_t i;
+    json_t *model;
+    if (json_is_false(json_object_get(result, "known"))) {
+        ctl_note(ctl, "the shop does not know '%s'", user);
+        return;
+    }
+    printf("erased '%s': %lld events, %lld impressions, %lld logged requests\n", user,
+           (long long)ctl_member_integer(result, "events"), (long long)ctl_member_integer(result, "impressions"),
+           (long long)ctl_member_integer(result, "requests"));
+    if (json_array_size(models) > 0)
+        puts("models that may have been trained on these events:");
+    json_array_foreach(models, i, model)
+    {
+        printf("  %s\n", json_string_value(model));
+    }
+}
+
+int ctl_run_user_erase(struct ctl *ctl, const struct ctl_arguments *arguments)
+{
+    struct status st = STATUS_INIT;
+    json_t *params = json_object(), *result = NULL;
+    if (!ctl_params_text(params, "user", arguments->words[0], &st)) {
+        json_decref(params);
+        return ctl_fail(ctl, &st);
+    }
+    if (!is_confirmed(arguments)) {
+        ctl_note(ctl, "nothing was erased");
+        json_decref(params);
+        return 1;
+    }
+    result = ctl_call(ctl, "user.erase", params, &st);
+    if (result == NULL)
+        return ctl_fail(ctl, &st);
+    if (ctl->output != CTL_TABLE)
+        ctl_print_json(ctl, result);
+    else
+        print_receipt(ctl, arguments->words[0], result);
+    json_decref(result);
+    return 0;
+}
+
+/* ---- audience */
 
 int ctl_run_audience(struct ctl *ctl, const struct ctl_arguments *arguments)
 {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/engine.h"
 
+#include "daemon/engine_loaded.h"
+#include "daemon/engine_past.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +31,11 @@ bool engine_init(struct engine *engine, const struct config *config, struct cata
 void engine_close(struct engine *engine)
 {
     snapshot_release(engine->snapshot);
+    for (int i = 0; i < ENGINE_LOADED_MAX; i++)
+        snapshot_release(engine->loaded[i]);
     counts_view_release(engine->counts);
     counts_view_release(engine->past_counts);
+    engine_past_release(engine->past);
     pthread_mutex_destroy(&engine->lock);
     pthread_mutex_destroy(&engine->past_lock);
     pthread_mutex_destroy(&engine->apply_lock);
@@ -109,27 +115,36 @@ bool engine_apply_items(struct engine *engine, struct catalog_item **items, size
     pthread_mutex_unlock(&engine->apply_lock);
     if (!fits && strcmp(st->reason, "SNAPSHOT_FULL") == 0)
         fits = engine_install_model(engine, NULL, arena, st); /* the catalogue has the items already */
+    struct status beside = STATUS_INIT; /* a model that nobody activated is no reason to refuse an item */
+    engine_loaded_append(engine, items, count, position, arena, &beside);
     for (size_t i = 0; i < count; i++)
         catalog_item_release(items[i]);
     return ok && fits;
+}
+
+bool engine_catch_up(struct engine *engine, struct snapshot *snapshot, int64_t position, struct arena *arena,
+                     struct status *st)
+{
+    struct catalog_item **late = NULL;
+    size_t count = 0;
+    int64_t newest = position;
+    bool ok = catalog_collect(engine->catalog, position, &late, &count, &newest) || out_of_memory(st);
+    ok = ok && snapshot_append(snapshot, engine->catalog, late, count, newest, arena, st);
+    for (size_t i = 0; i < count; i++)
+        catalog_item_release(late[i]);
+    free(late);
+    return ok;
 }
 
 /* append what changed while the snapshot was being built, and put it in place; the caller holds install_lock */
 static bool catch_up_and_set(struct engine *engine, struct snapshot *snapshot, int64_t position, struct arena *arena,
                              struct status *st)
 {
-    struct catalog_item **late = NULL;
-    size_t count = 0;
-    int64_t newest = position;
     pthread_mutex_lock(&engine->apply_lock);
-    bool ok = catalog_collect(engine->catalog, position, &late, &count, &newest) || out_of_memory(st);
-    ok = ok && snapshot_append(snapshot, engine->catalog, late, count, newest, arena, st);
+    bool ok = engine_catch_up(engine, snapshot, position, arena, st);
     if (ok)
         engine_set_snapshot(engine, snapshot);
     pthread_mutex_unlock(&engine->apply_lock);
-    for (size_t i = 0; i < count; i++)
-        catalog_item_release(late[i]);
-    free(late);
     return ok;
 }
 
@@ -272,7 +287,15 @@ void engine_worker_close(struct engine_worker *worker)
 
 const char *engine_source_name(enum engine_source source)
 {
-    static const char *const names[] = {"attention",   "neighbour", "content", "promotion",
-                                        "exploration", "trending",  "popular", "newest"};
+    static const char *const names[] = {"attention", "neighbour", "content", "promotion", "exploration",
+                                        "trending",  "popular",   "newest",  "stored"};
     return names[source];
+}
+
+const char *engine_stage_name(enum engine_stage stage)
+{
+    static const char *const names[] = {"catalogue",   "shown",    "candidates", "not_excluded",
+                                        "not_current", "not_seen", "filter",     "price_ceiling",
+                                        "scored",      "pool",     "listed"};
+    return names[stage];
 }

@@ -17,6 +17,7 @@
 #include "storage/histories.h"
 
 #define ENGINE_VERSION_TEXT 24 /* of a position as text */
+#define ENGINE_LOADED_MAX   4  /* models beside the active one */
 
 /* A behaviour as it is stored and what it weighs now. */
 struct engine_behaviour {
@@ -30,14 +31,17 @@ struct engine {
     struct catalog *catalog;
     struct histories *histories;
     struct engine_behaviour behaviours[256]; /* by stored number; set before threads start */
-    pthread_mutex_t lock;                    /* guards the two pointers */
+    pthread_mutex_t lock;                    /* guards the pointers to snapshots and counts */
     struct snapshot *snapshot;               /* NULL before the first model */
+    struct snapshot
+        *loaded[ENGINE_LOADED_MAX]; /* of models beside it, for who names them; NULL: free (engine_loaded.h) */
     struct counts_view *counts;
     struct counts_view *past_counts; /* an older version that a request asked for; one is kept */
     unsigned past_merges;            /* merges when it was rebuilt */
-    pthread_mutex_t past_lock;       /* one rebuild at a time */
-    _Atomic unsigned merges;         /* of users, since the start */
-    _Atomic int64_t merged;          /* position of the last one that moved events: counts from before it are gone */
+    struct engine_past *past;  /* the moment that a request asked for last (engine_past.h); guarded by past_lock */
+    pthread_mutex_t past_lock; /* one rebuild at a time */
+    _Atomic unsigned merges;   /* of users, since the start */
+    _Atomic int64_t merged;    /* position of the last one that moved events: counts from before it are gone */
     pthread_mutex_t
         apply_lock; /* held while changed items reach catalogue and snapshot, and while a snapshot is replaced */
     pthread_mutex_t install_lock; /* one snapshot is built at a time; taken before apply_lock */
@@ -77,6 +81,10 @@ struct snapshot *engine_prepare_model(struct engine *engine, struct model *model
                                       struct status *st);
 bool engine_publish(struct engine *engine, struct snapshot *snapshot, struct arena *arena, struct status *st);
 
+/* Append to a snapshot what changed in the catalogue after `position`. The caller holds apply_lock. FAILED_PRECONDITION / SNAPSHOT_FULL. */
+bool engine_catch_up(struct engine *engine, struct snapshot *snapshot, int64_t position, struct arena *arena,
+                     struct status *st);
+
 /* The counts at `position`, which must not be after `committed`, by scanning the log. NULL with st. */
 struct counts_view *engine_rebuild_counts(const struct engine *engine, struct store *reader, int64_t position,
                                           struct counts **whole, struct status *st);
@@ -107,7 +115,10 @@ struct engine_example {
     const float *values;
     size_t dimension;
     const char *encoder; /* "": the one that the model reads */
+    char field[64];      /* where it stands in the request, for errors: "unlike[2]" */
 };
+
+enum engine_explain { EXPLAIN_NONE, EXPLAIN_REASON, EXPLAIN_FULL };
 
 struct engine_request {
     enum engine_task task;
@@ -135,9 +146,15 @@ struct engine_request {
     int64_t at_position;  /* INT64_MAX: now */
     int64_t min_position; /* 0: whatever is there */
     int64_t now_ms;
-    int64_t deadline_us;                    /* monotonic: what cannot be done by then is left out; 0: none */
+    int64_t as_of_ms;    /* 0: now; else as it would have been answered then; now_ms is the same time */
+    int64_t deadline_us; /* monotonic: what cannot be done by then is left out; 0: none */
     const char *model, *counts, *catalogue; /* versions that must answer, or NULL */
     const struct rules *rules;              /* NULL: none */
+    enum engine_explain explain;            /* REASON and FULL: the items come with their terms */
+    bool funnel;                            /* count what is left after each stage */
+    const int64_t *without;                 /* positions of events that are taken as not happened */
+    size_t without_count;
+    const char *trace; /* an item: what becomes of it; NULL: none */
 };
 
 /* Where an item of a list came from. */
@@ -150,13 +167,44 @@ enum engine_source {
     SOURCE_TRENDING,
     SOURCE_POPULAR,
     SOURCE_NEWEST,
+    SOURCE_STORED, /* of a list that was computed before */
 };
 
 #define ENGINE_PARTS_MAX (4 + ARCHITECTURE_VIEWS_MAX)
 
 struct engine_part {
-    const char *key; /* "sequence", "behaviour", "popularity", "boost" or a modality */
+    const char *key; /* "sequence", "behaviour", "popularity", "boost" or a modality; or "stored" alone */
     float value;
+};
+
+/* What one event, or nothing of the history, adds to a score. */
+enum engine_term_kind {
+    TERM_SEQUENCE,
+    TERM_STREAM,
+    TERM_COOCCURRENCE,
+    TERM_POPULARITY,
+    TERM_RECENT,
+    TERM_NOVELTY,
+    TERM_BOOST,
+    TERM_TOP,
+    TERM_STORED /* the score that the item had when its list was stored */
+};
+
+struct engine_term {
+    enum engine_term_kind kind;
+    float value;               /* they add up to the item's score */
+    int event;                 /* index in answer->history; -1: of no event */
+    const char *pick_modality; /* stream: who picks; else "" */
+    const char *modality;      /* stream: who judges; sequence: of the candidate ("id" is the item itself); else "" */
+    float pick, judge;         /* stream: value = pick · judge · the stream's weight */
+    int rule;                  /* boost: index of the request's; -1 */
+};
+
+/* One event of the history as attended to. */
+struct engine_attended {
+    const struct catalog_item *item; /* lives as long as the answer; NULL where the model has no row of it */
+    const char *behaviour;           /* "" of an example */
+    int64_t ts_ms, position;         /* position 0: it came with the request */
 };
 
 struct engine_item {
@@ -168,6 +216,40 @@ struct engine_item {
     int32_t moved;     /* places that rules and knobs moved it up; negative: down */
     size_t part_count;
     struct engine_part parts[ENGINE_PARTS_MAX];
+    size_t term_count; /* with explain: all of them, or for REASON those that a reason may name */
+    const struct engine_term *terms;
+};
+
+/* What takes items out on the way to a list, in this order. */
+enum engine_stage {
+    STAGE_CATALOGUE,
+    STAGE_SHOWN,        /* available, created and not expired */
+    STAGE_CANDIDATES,   /* named by rank */
+    STAGE_NOT_EXCLUDED, /* by the request or pages before it */
+    STAGE_NOT_CURRENT,  /* looked at now, in the cart, an example */
+    STAGE_NOT_SEEN,
+    STAGE_FILTER,
+    STAGE_PRICE_CEILING,
+    STAGE_SCORED, /* in a large shop: chosen by the scan */
+    STAGE_POOL,   /* re-ranked */
+    STAGE_LISTED,
+    STAGE_COUNT
+};
+
+/* Items left after each stage, and what became of one of them. */
+struct engine_funnel {
+    bool reached[STAGE_COUNT];
+    size_t count[STAGE_COUNT];
+};
+
+struct engine_trace {
+    uint32_t row;           /* SNAPSHOT_ROW_NONE: the shop does not have it, or nothing is traced */
+    bool deleted;           /* it has, but not any more */
+    enum engine_stage lost; /* the first stage that it did not pass; STAGE_COUNT: it is listed */
+    size_t place;           /* on the list, from 1; 0: not there */
+    bool scored;            /* it has a score: `item` is filled */
+    size_t by_score;        /* place among what qualifies by score alone, from 1; 0: not known */
+    struct engine_item item;
 };
 
 #define ENGINE_NOTES_MAX 8
@@ -177,7 +259,8 @@ struct engine_answer {
     struct engine_item *items;
     size_t count;
     struct snapshot_view view;
-    const char *model; /* version, or "" */
+    struct engine_past *past; /* whose items the view has, where it is of the past; a reference */
+    const char *model;        /* version, or "" */
     char counts[ENGINE_VERSION_TEXT], catalogue[ENGINE_VERSION_TEXT], seq[ENGINE_VERSION_TEXT];
     int64_t now_ms;
     const char *degraded[ENGINE_NOTES_MAX];
@@ -185,6 +268,11 @@ struct engine_answer {
     char shortened[240], filled[160]; /* "" where not */
     const char **unknown;             /* ids that the shop does not have */
     size_t unknown_count;
+    struct engine_attended *history; /* with explain: newest first */
+    size_t history_count;
+    bool counting; /* the funnel is asked for */
+    struct engine_funnel funnel;
+    struct engine_trace trace;
 };
 
 /* What one thread works with; nothing in it is shared. */
@@ -194,7 +282,8 @@ struct engine_worker {
     struct arena arena; /* the caller marks and rewinds around a request */
     struct history history;
     struct cooccurrence cooccurrence;
-    float ns_per_product; /* what a multiply-add of scoring takes here, as learned; 0: nothing yet */
+    float ns_per_product;          /* what a multiply-add of scoring takes here, as learned; 0: nothing yet */
+    const float *behaviour_weight; /* (256) in the place of the configured ones; NULL: those */
 };
 
 bool engine_worker_init(struct engine_worker *worker, struct engine *engine, struct store *reader, size_t arena_bytes);
@@ -208,5 +297,8 @@ void engine_answer_close(struct engine_answer *answer);
 
 /* "attention", "neighbour", ... */
 const char *engine_source_name(enum engine_source source);
+
+/* "catalogue", "shown", ... */
+const char *engine_stage_name(enum engine_stage stage);
 
 #endif

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/engine_deadline.h"
 #include "daemon/engine_describe.h"
+#include "daemon/engine_funnel.h"
 #include "daemon/engine_history.h"
 #include "daemon/engine_list.h"
+#include "daemon/engine_loaded.h"
+#include "daemon/engine_past.h"
 #include "daemon/engine_qualify.h"
 #include "daemon/engine_rules.h"
+#include "daemon/engine_stored.h"
 #include "daemon/engine_weights.h"
 #include "daemon/timestamp.h"
 
@@ -44,21 +48,10 @@ static bool version_gone(struct status *st, const char *field, const char *asked
                              "%s '%s' is not to be had, '%s' answers now", field, asked, have);
 }
 
-/* The version of the counts that was asked for: the current one, the one kept from before, or rebuilt from the log. */
-static struct counts_view *find_counts(struct engine_worker *worker, struct counts_view *current, const char *asked,
-                                       struct status *st)
+/* An older version of the counts: the one kept from before, or rebuilt from the log. */
+static struct counts_view *past_counts(struct engine_worker *worker, int64_t position, struct status *st)
 {
     struct engine *engine = worker->engine;
-    char *end;
-    int64_t position = strtoll(asked, &end, 10);
-    if (current != NULL && *asked != 0 && *end == 0 && position == current->position)
-        return current;
-    if (*end != '\0' || position < engine->merged || position > engine->committed) {
-        version_gone(st, "counts", asked, "another version");
-        counts_view_release(current);
-        return NULL;
-    }
-    counts_view_release(current);
     if (pthread_mutex_trylock(&engine->past_lock) !=
         0) { /* scanning the log for old counts may hold up one worker, not all */
         status_fail_field(st, STATUS_RESOURCE_EXHAUSTED, "BUSY", "counts",
@@ -77,35 +70,89 @@ static struct counts_view *find_counts(struct engine_worker *worker, struct coun
     return found;
 }
 
+/* the version that was asked for in the place of `*counts`, the current one; NULL on failure */
+static bool replace_counts(struct engine_worker *worker, int64_t position, struct counts_view **counts,
+                           struct status *st)
+{
+    if (*counts != NULL && position == (*counts)->position)
+        return true;
+    counts_view_release(*counts);
+    *counts = past_counts(worker, position, st);
+    return *counts != NULL;
+}
+
+static bool find_counts(struct engine_worker *worker, const char *asked, struct counts_view **counts, struct status *st)
+{
+    char *end;
+    int64_t position = strtoll(asked, &end, 10);
+    bool current = *counts != NULL && *asked != 0 && *end == 0 && position == (*counts)->position;
+    if (!current &&
+        (*asked == 0 || *end != 0 || position < worker->engine->merged || position > worker->engine->committed))
+        return version_gone(st, "counts", asked, "another version");
+    return replace_counts(worker, position, counts, st);
+}
+
+/* the model that was asked for in the place of `*snapshot`, which answers now */
+static bool find_model(struct engine_worker *worker, const char *asked, struct snapshot **snapshot, struct status *st)
+{
+    struct snapshot *found = engine_loaded_find(worker->engine, asked);
+    if (found == NULL)
+        return version_gone(st, "model", asked, (*snapshot)->model->version);
+    snapshot_release(*snapshot);
+    *snapshot = found;
+    return true;
+}
+
+/* everything as it was; what was erased or merged since is missing from the counts, and said */
+static bool go_back(struct engine_worker *worker, const struct engine_request *request, struct snapshot **snapshot,
+                    struct counts_view **counts, struct engine_answer *answer, int64_t *position, struct status *st)
+{
+    struct engine_moment moment;
+    if (!engine_past_moment(worker, request->as_of_ms, &moment, st))
+        return false;
+    snapshot_release(*snapshot);
+    *snapshot = NULL;
+    if (!engine_past_find(worker, &moment, snapshot, &answer->past, st))
+        return false;
+    if (moment.counts < worker->engine->merged)
+        degrade(answer, "changed_since");
+    *position = moment.position;
+    return replace_counts(worker, moment.counts, counts, st);
+}
+
+/* the four inputs beside the time; both references are the caller's, on failure too */
+static bool choose_inputs(struct engine_worker *worker, const struct engine_request *request,
+                          struct engine_answer *answer, struct snapshot **snapshot, struct counts_view **counts,
+                          int64_t *position, struct status *st)
+{
+    engine_acquire(worker->engine, snapshot, counts);
+    if (*snapshot == NULL || *counts == NULL)
+        return status_fail(st, STATUS_UNAVAILABLE, "LOADING", "no model is loaded yet");
+    if (request->as_of_ms != 0)
+        return go_back(worker, request, snapshot, counts, answer, position, st);
+    return (request->counts == NULL || find_counts(worker, request->counts, counts, st)) &&
+           (request->model == NULL || find_model(worker, request->model, snapshot, st));
+}
+
 static bool fix_inputs(struct engine_worker *worker, const struct engine_request *request, struct engine_answer *answer,
                        struct counts_view **counts, struct status *st)
 {
     struct snapshot *snapshot;
     int64_t committed = read_position(worker->engine, request->min_position, answer);
+    int64_t position = request->at_position < committed ? request->at_position : committed;
     if (request->at_position != INT64_MAX && request->at_position > committed)
         return status_fail_field(st, STATUS_FAILED_PRECONDITION, "OUT_OF_LOG", "at_seq",
                                  "the log ends at '%" PRId64 "'", committed);
-    engine_acquire(worker->engine, &snapshot, counts);
-    if (snapshot == NULL || *counts == NULL) {
-        snapshot_release(snapshot);
-        counts_view_release(*counts);
-        *counts = NULL;
-        return status_fail(st, STATUS_UNAVAILABLE, "LOADING", "no model is loaded yet");
+    bool ok = choose_inputs(worker, request, answer, &snapshot, counts, &position, st) &&
+              (snapshot_capture(snapshot, request->now_ms, &worker->arena, &answer->view) || out_of_memory(st));
+    if (ok) {
+        answer->model = snapshot->model->version;
+        answer->now_ms = request->now_ms;
+        snprintf(answer->counts, sizeof answer->counts, "%" PRId64, (*counts)->position);
+        snprintf(answer->catalogue, sizeof answer->catalogue, "%" PRId64, answer->view.position);
+        snprintf(answer->seq, sizeof answer->seq, "%" PRId64, position);
     }
-    if (request->counts != NULL && (*counts = find_counts(worker, *counts, request->counts, st)) == NULL) {
-        snapshot_release(snapshot);
-        return false;
-    }
-    bool ok = snapshot_capture(snapshot, request->now_ms, &worker->arena, &answer->view) || out_of_memory(st);
-    answer->model = snapshot->model->version;
     snapshot_release(snapshot); /* the view holds its own */
-    answer->now_ms = request->now_ms;
-    int64_t seq = request->at_position < committed ? request->at_position : committed;
-    snprintf(answer->counts, sizeof answer->counts, "%" PRId64, (*counts)->position);
-    snprintf(answer->catalogue, sizeof answer->catalogue, "%" PRId64, answer->view.position);
-    snprintf(answer->seq, sizeof answer->seq, "%" PRId64, seq);
-    if (ok && request->model != NULL && strcmp(request->model, answer->model) != 0)
-        ok = version_gone(st, "model", request->model, answer->model);
     if (ok && request->catalogue != NULL && strcmp(request->catalogue, answer->catalogue) != 0)
         ok = version_gone(st, "catalogue", request->catalogue, answer->catalogue);
     return ok;
@@ -129,10 +176,10 @@ static bool add_cooccurrence(struct scoring *scoring, const struct recommender_e
 }
 
 /* does the shop have vectors at all? */
-static bool has_spaces(struct engine *engine)
+static bool has_spaces(struct catalog *catalog)
 {
     struct catalog_space spaces[CATALOG_SPACES_MAX];
-    return catalog_spaces(engine->catalog, spaces) > 0;
+    return catalog_spaces(catalog, spaces) > 0;
 }
 
 /* the user's history, or the examples, and who else they brought: ready to score with */
@@ -147,7 +194,7 @@ static bool prepare_user(struct scoring *scoring, const struct engine_request *r
         examples
             ? recommender_prepare_examples(&scoring->user, model, scoring->events, scoring->event_count, &worker->arena)
             : recommender_prepare(&scoring->user, model, scoring->events, count, request->now_ms, &worker->arena);
-    if (model->architecture.view_count == 0 && has_spaces(worker->engine))
+    if (model->architecture.view_count == 0 && has_spaces(answer->view.snapshot->catalog))
         degrade(answer, "no_features");
     scoring->context.weight = scoring->part_weight;
     return (ok && add_cooccurrence(scoring, scoring->events, count)) || out_of_memory(st);
@@ -177,13 +224,15 @@ static bool read_history(struct engine_worker *worker, const struct engine_reque
                          struct engine_answer *answer, struct status *st)
 {
     bool named = request->user != NULL && request->user[0] != '\0';
-    size_t newest =
-        request->exclude_seen ? HISTORIES_EVENTS_MAX : (size_t)answer->view.snapshot->model->architecture.history;
+    size_t attended = (size_t)answer->view.snapshot->model->architecture.history + request->without_count;
+    size_t newest = request->exclude_seen || attended > HISTORIES_EVENTS_MAX ? HISTORIES_EVENTS_MAX : attended;
     worker->history.count = 0;
     worker->history.user_id = 0;
-    return (!named || histories_read(worker->engine->histories, worker->reader, request->user, at_position, newest,
-                                     &worker->history, st)) &&
-           engine_history_extend(worker, request, answer, st);
+    if (named && !histories_read(worker->engine->histories, worker->reader, request->user, at_position, newest,
+                                 &worker->history, st))
+        return false;
+    engine_history_drop(worker, request);
+    return engine_history_extend(worker, request, answer, st);
 }
 
 static size_t count_rows(const struct snapshot_view *view)
@@ -222,10 +271,24 @@ static bool make_list(struct scoring *scoring, const struct engine_request *requ
     bool plain = request->task != ENGINE_TOP && (request->rules == NULL || !rules_rerank(request->rules));
     if (plan.candidates == SIZE_MAX && plain)
         engine_plan_learn(worker, ranking_cost(worker->engine->config, a, qualifying, plan.history), begin_us);
-    if (!engine_describe_items(scoring, &ranking, answer))
-        return out_of_memory(st);
+    if (plan.unscored && !engine_stored_prefer(scoring, n, &ranking, answer, st))
+        return false;
+    engine_funnel_ranked(&ranking, answer);
+    if (!engine_describe_items(scoring, &ranking, answer, st))
+        return false;
     engine_describe_shortage(scoring, &ranking, n, answer);
     return true;
+}
+
+static bool apply_rules(struct scoring *scoring, struct engine_answer *answer, struct status *st)
+{
+    if (!engine_rules_filter(scoring, &answer->view, st))
+        return false;
+    engine_funnel_note(answer, STAGE_FILTER);
+    if (!engine_rules_ceiling(scoring, &answer->view, st))
+        return false;
+    engine_funnel_note(answer, STAGE_PRICE_CEILING);
+    return engine_rules_prepare(scoring, st);
 }
 
 static bool answer_view(struct engine_worker *worker, const struct engine_request *request, struct scoring *scoring,
@@ -233,12 +296,13 @@ static bool answer_view(struct engine_worker *worker, const struct engine_reques
 {
     struct engine_named_rows rows;
     int64_t at_position = strtoll(answer->seq, NULL, 10);
+    engine_funnel_begin(request, answer);
+    scoring->traced = answer->trace.row;
     if (!engine_qualify_find(worker, request, answer, &rows))
         return out_of_memory(st);
     return read_history(worker, request, at_position, answer, st) &&
            engine_qualify_hide(worker, request, answer, &rows, at_position, st) &&
-           read_events(scoring, request, rows.item_ids, answer, st) &&
-           engine_rules_filter(scoring, &answer->view, st) && engine_rules_prepare(scoring, st) &&
+           read_events(scoring, request, rows.item_ids, answer, st) && apply_rules(scoring, answer, st) &&
            make_list(scoring, request, answer, st);
 }
 
@@ -268,5 +332,6 @@ bool engine_answer(struct engine_worker *worker, const struct engine_request *re
 void engine_answer_close(struct engine_answer *answer)
 {
     snapshot_view_close(&answer->view);
+    engine_past_release(answer->past); /* after the view: its items are there */
     memset(answer, 0, sizeof *answer);
 }

@@ -43,7 +43,7 @@ struct engine_plan engine_plan_make(struct engine_worker *worker, const struct e
                                     struct engine_answer *answer)
 {
     const struct config *config = worker->engine->config;
-    struct engine_plan plan = {length, SIZE_MAX};
+    struct engine_plan plan = {.history = length, .candidates = SIZE_MAX};
     if (request->deadline_us == 0 || length == 0)
         return plan;
     float speed = worker->ns_per_product > 0 ? worker->ns_per_product : NS_AT_FIRST;
@@ -68,6 +68,7 @@ struct engine_plan engine_plan_make(struct engine_worker *worker, const struct e
         return plan;
     }
     plan.history = 0;
+    plan.unscored = true;
     if (answer->degraded_count < ENGINE_NOTES_MAX)
         answer->degraded[answer->degraded_count++] = "unscored";
     return plan;

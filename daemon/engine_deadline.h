@@ -11,6 +11,7 @@
 struct engine_plan {
     size_t history;    /* newest events, at most */
     size_t candidates; /* scored in full, at most; SIZE_MAX: as many as there are */
+    bool unscored;     /* no time for any: a list that was stored comes first (engine_stored.h), counts rank the rest */
 };
 
 /* Plan for `qualifying` rows and a history of `length`; without a deadline: everything. What is left out is noted in answer->degraded: "history:100->20",

@@ -6,8 +6,9 @@
 
 #include "daemon/engine_list.h"
 
-/* Fill answer->items. False when the arena gives out. */
-bool engine_describe_items(const struct scoring *scoring, const struct ranking *ranking, struct engine_answer *answer);
+/* Fill answer->items, with explain their terms too, and the traced item, whether listed or not. */
+bool engine_describe_items(const struct scoring *scoring, const struct ranking *ranking, struct engine_answer *answer,
+                           struct status *st);
 
 /* Say why there are fewer than `n`, and where those came from that the user's taste did not bring. */
 void engine_describe_shortage(const struct scoring *scoring, const struct ranking *ranking, size_t n,

@@ -2,6 +2,7 @@
 #include "daemon/engine_history.h"
 
 #include "daemon/engine_weights.h"
+#include "models/default_model.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -62,7 +63,7 @@ bool engine_history_extend(struct engine_worker *worker, const struct engine_req
         return out_of_memory(st);
     for (size_t i = 0; i < total; i++)
         names[i] = i < request->event_count ? request->events[i].item : request->current[i - request->event_count];
-    catalog_find(worker->engine->catalog, names, total, item_ids);
+    catalog_find(answer->view.snapshot->catalog, names, total, item_ids);
     find_behaviour(worker->engine, CURRENT_AS, &viewed);
     if (!reserve_events(&worker->history, total, st))
         return false;
@@ -82,6 +83,25 @@ bool engine_history_extend(struct engine_worker *worker, const struct engine_req
     return true;
 }
 
+bool engine_history_is_without(const struct engine_request *request, int64_t position)
+{
+    for (size_t i = 0; i < request->without_count; i++)
+        if (request->without[i] == position)
+            return true;
+    return false;
+}
+
+void engine_history_drop(struct engine_worker *worker, const struct engine_request *request)
+{
+    struct history *history = &worker->history;
+    size_t kept = 0;
+    for (size_t i = 0; request->without_count > 0 && i < history->count; i++)
+        if (!engine_history_is_without(request, history->events[i].position))
+            history->events[kept++] = history->events[i];
+    if (request->without_count > 0)
+        history->count = kept;
+}
+
 /* ---- as the model sees it */
 
 static void locate(const struct snapshot_view *view, struct recommender_event *event)
@@ -92,6 +112,14 @@ static void locate(const struct snapshot_view *view, struct recommender_event *e
     const struct snapshot_segment *segment = snapshot_segment_of(view, row);
     event->rows = &segment->rows;
     event->row = row - segment->first;
+}
+
+/* Other weights do what they would do if they were configured: a trained model keeps its own values, a default model is
+ * fitted again with them, and differs in nothing else from one that has none. */
+static int behaviour_of(const struct engine_worker *worker, const struct model *model, const char *name)
+{
+    bool fitted_again = worker->behaviour_weight != NULL && strcmp(model->name, DEFAULT_MODEL_NAME) == 0;
+    return fitted_again ? -1 : architecture_behaviour(&model->architecture, name);
 }
 
 struct recommender_event *engine_history_events(struct engine_worker *worker, const struct snapshot_view *view,
@@ -105,11 +133,12 @@ struct recommender_event *engine_history_events(struct engine_worker *worker, co
     struct recommender_event *events = arena_alloc(&worker->arena, (*count + 1) * sizeof *events);
     for (size_t i = 0; events != NULL && i < *count; i++) {
         const struct engine_behaviour *behaviour = &worker->engine->behaviours[from[i].behaviour];
+        const float *weights = worker->behaviour_weight;
         events[i] =
             (struct recommender_event){.item_id = from[i].item_id,
                                        .ts_ms = from[i].ts_ms,
-                                       .behaviour = architecture_behaviour(&model->architecture, behaviour->name),
-                                       .weight = behaviour->weight};
+                                       .behaviour = behaviour_of(worker, model, behaviour->name),
+                                       .weight = weights != NULL ? weights[from[i].behaviour] : behaviour->weight};
         locate(view, &events[i]);
     }
     return events;
@@ -144,7 +173,7 @@ static bool check_vector(const struct engine_example *example, struct status *st
     double norm = 0;
     for (size_t i = 0; i < example->dimension; i++)
         norm += (double)example->values[i] * (double)example->values[i];
-    return (isfinite(norm) && norm > 0) || status_fail_field(st, STATUS_INVALID_ARGUMENT, "BAD_VECTOR", "like",
+    return (isfinite(norm) && norm > 0) || status_fail_field(st, STATUS_INVALID_ARGUMENT, "BAD_VECTOR", example->field,
                                                              "a vector of an example is zero or not finite");
 }
 
@@ -161,7 +190,7 @@ static bool encode_vector(const struct model *model, const struct engine_example
             (example->encoder[0] != '\0' && strcmp(view->encoder, example->encoder) != 0))
             continue;
         if ((size_t)view->dimension != example->dimension)
-            return status_fail_field(st, STATUS_INVALID_ARGUMENT, "BAD_VECTOR", "like",
+            return status_fail_field(st, STATUS_INVALID_ARGUMENT, "BAD_VECTOR", example->field,
                                      "a vector of '%s' has %zu values, the model reads %d", view->modality,
                                      example->dimension, view->dimension);
         item.vector[v] = example->values;
@@ -182,8 +211,8 @@ static bool make_example(struct engine_worker *worker, const struct snapshot_vie
 {
     const struct model *model = view->snapshot->model;
     for (size_t m = 0; m < example->modality_count; m++)
-        if (!engine_is_modality(worker->engine, example->modalities[m]))
-            return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_MODALITY", "like",
+        if (!engine_is_modality(view->snapshot->catalog, example->modalities[m]))
+            return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_MODALITY", example->field,
                                      "'%s' is no modality of this shop", example->modalities[m]);
     *event = (struct recommender_event){.item_id = item_id, .behaviour = -1, .weight = example->weight};
     if (example->dimension > 0) {
@@ -233,7 +262,7 @@ struct recommender_event *engine_history_examples(struct engine_worker *worker, 
         uint32_t item_id = 0;
         bool listed = false;
         if (example->item[0] != '\0')
-            catalog_find(worker->engine->catalog, &example->item, 1, &item_id);
+            catalog_find(view->snapshot->catalog, &example->item, 1, &item_id);
         if (example->item[0] != '\0' && item_id == 0)
             answer->unknown[answer->unknown_count++] = example->item;
         if (!make_example(worker, view, example, item_id, &own, &events[*count], &listed, st))

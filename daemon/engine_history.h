@@ -11,6 +11,12 @@
 bool engine_history_extend(struct engine_worker *worker, const struct engine_request *request,
                            struct engine_answer *answer, struct status *st);
 
+/* Is this event of the log taken as not happened? */
+bool engine_history_is_without(const struct engine_request *request, int64_t position);
+
+/* Take such events out of worker->history. */
+void engine_history_drop(struct engine_worker *worker, const struct engine_request *request);
+
 /* The newest `most` events of worker->history (at most what the model attends to) over a view. NULL when the arena gives out. */
 struct recommender_event *engine_history_events(struct engine_worker *worker, const struct snapshot_view *view,
                                                 size_t most, size_t *count);

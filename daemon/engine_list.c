@@ -4,6 +4,7 @@
 #include "daemon/engine_rerank.h"
 
 #include "daemon/timestamp.h"
+#include "models/explanation.h"
 #include "models/topk.h"
 
 #include <math.h>
@@ -78,6 +79,31 @@ bool ranking_parts(const struct scoring *scoring, const struct ranked *items, si
             flush(gathered, scoring, NULL, *parts + begin * stride);
             begin = i + 1;
         }
+    }
+    return true;
+}
+
+bool ranking_explain(const struct scoring *scoring, const struct ranked *items, size_t count,
+                     struct explanation **explained)
+{
+    struct arena *arena = &scoring->worker->arena;
+    struct gathered *gathered = arena_alloc(arena, sizeof *gathered);
+    const char **names = arena_alloc(arena, RECOMMENDER_BLOCK * sizeof *names);
+    *explained = arena_alloc(arena, (count + 1) * sizeof **explained);
+    if (gathered == NULL || names == NULL || *explained == NULL ||
+        !gathered_init(gathered, &scoring->user.model->architecture, arena))
+        return false;
+    for (size_t i = 0, begin = 0; i < count; i++) {
+        names[gathered->count] = name_of(scoring->view, items[i].row);
+        gather(gathered, scoring, items[i].row);
+        if (gathered->count < RECOMMENDER_BLOCK && i + 1 < count)
+            continue;
+        struct recommender_block block = {&gathered->rows, 0, gathered->count, gathered->item_ids};
+        if (!explanation_compute(*explained + begin, &scoring->user, &scoring->context, &block, names, scoring->events,
+                                 scoring->event_count, arena))
+            return false;
+        begin = i + 1;
+        gathered->count = 0;
     }
     return true;
 }
@@ -187,7 +213,7 @@ static void order_ties(const struct scoring *scoring, struct ranked *items, size
 static void fill_with_newest(const struct scoring *scoring, size_t n, const float *score, struct ranking *ranking)
 {
     const struct snapshot_view *view = scoring->view;
-    uint32_t largest = catalog_largest_id(scoring->worker->engine->catalog);
+    uint32_t largest = catalog_largest_id(scoring->view->snapshot->catalog);
     for (int buried = 0; buried < (scoring->boost == NULL ? 1 : 2); buried++)
         for (uint32_t id = largest; id > 0 && ranking->count < n; id--) {
             uint32_t row = snapshot_find(view, id);
@@ -303,6 +329,24 @@ static bool rerank_growing(const struct scoring *scoring, const float *score, si
     }
 }
 
+/* how many have a score, and where the traced row stands among them */
+static void count_scored(const struct scoring *scoring, const float *score, struct ranking *ranking)
+{
+    const struct snapshot_view *view = scoring->view;
+    uint32_t traced = scoring->traced;
+    float own = traced == SNAPSHOT_ROW_NONE ? -INFINITY : score[traced];
+    size_t better = 0;
+    ranking->scored = 0;
+    for (size_t row = 0; row < view->row_count; row++) {
+        ranking->scored += score[row] != -INFINITY;
+        better +=
+            own != -INFINITY && (score[row] > own || (score[row] == own && row != traced &&
+                                                      strcmp(name_of(view, (uint32_t)row), name_of(view, traced)) < 0));
+    }
+    ranking->traced_score = own;
+    ranking->traced_place = own == -INFINITY ? 0 : better + 1;
+}
+
 size_t ranking_cost(const struct config *config, const struct architecture *a, size_t rows, size_t length)
 {
     size_t full = rows * recommender_cost(a, length), candidates = (size_t)config->model_candidates;
@@ -329,7 +373,12 @@ bool ranking_compute(const struct scoring *scoring, size_t n, struct ranking *ra
     float *score = arena_floats(&scoring->worker->arena, view->row_count + 1);
     if (score == NULL || !score_rows(scoring, exhaustive, most, score))
         return out_of_memory(st);
-    if (!rerank)
-        return take_best(scoring, score, n, ranking) || out_of_memory(st);
-    return rerank_growing(scoring, score, n, alive_count, ranking, st);
+    if (rerank ? !rerank_growing(scoring, score, n, alive_count, ranking, st)
+               : !(take_best(scoring, score, n, ranking) || out_of_memory(st)))
+        return false;
+    if (scoring->request->funnel || scoring->traced != SNAPSHOT_ROW_NONE) {
+        count_scored(scoring, score, ranking);
+        ranking->pool = !rerank ? 0 : wanted < ranking->scored ? wanted : ranking->scored;
+    }
+    return true;
 }

@@ -8,6 +8,8 @@
 #include "daemon/rules.h"
 #include "models/recommender.h"
 
+struct explanation; /* models/explanation.h */
+
 /* A user and all that a score needs, over one view. */
 struct scoring {
     struct engine_worker *worker;
@@ -22,6 +24,7 @@ struct scoring {
     size_t candidates_most;                         /* scored in full: what a deadline leaves; SIZE_MAX: no limit */
     const float *boost;                             /* (view->row_count): added to the score; NULL: nothing */
     const uint64_t *promoted[RULES_PROMOTIONS_MAX]; /* a bit per row of the view */
+    uint32_t traced;                                /* a row whose place is asked for, or SNAPSHOT_ROW_NONE */
 };
 
 /* One chosen row. */
@@ -32,13 +35,17 @@ struct ranked {
     int promotion; /* of the rules, whose turn brought it to its place; -1: none */
     float propensity;
     int32_t moved; /* places up from where the score put it */
+    bool stored;   /* of a list that was computed before, with its score of then */
 };
 
 struct ranking {
     struct ranked *items; /* best first */
     size_t count;
     size_t newest_count;
-    int broken_cap; /* of the rules: stopped the list before it was full; -1: none */
+    int broken_cap;      /* of the rules: stopped the list before it was full; -1: none */
+    size_t scored, pool; /* rows with a score, and those that were re-ranked */
+    float traced_score;
+    size_t traced_place; /* of scoring->traced among them by score alone, from 1; 0: it has none */
 };
 
 /* Score every qualifying row (set bits of view->alive), or in a large shop the best of a scan with neighbours, trending and new ones, and keep the best
@@ -51,5 +58,9 @@ size_t ranking_cost(const struct config *config, const struct architecture *arch
 
 /* The parts (count, PART_STREAMS + streams) of some rows' scores, in order. */
 bool ranking_parts(const struct scoring *scoring, const struct ranked *items, size_t count, float **parts);
+
+/* The same scores taken apart: (count) explanations in the worker's arena. */
+bool ranking_explain(const struct scoring *scoring, const struct ranked *items, size_t count,
+                     struct explanation **explained);
 
 #endif

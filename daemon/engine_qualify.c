@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/engine_qualify.h"
 
+#include "daemon/engine_funnel.h"
+#include "daemon/engine_history.h"
+
 #include <string.h>
 
 static bool out_of_memory(struct status *st)
@@ -27,7 +30,7 @@ static bool find_rows(struct engine_worker *worker, struct engine_answer *answer
     *item_ids = arena_alloc(&worker->arena, (count + 1) * sizeof **item_ids);
     if (*rows == NULL || *item_ids == NULL)
         return false;
-    catalog_find(worker->engine->catalog, names, count, *item_ids);
+    catalog_find(answer->view.snapshot->catalog, names, count, *item_ids);
     for (size_t i = 0; i < count; i++) {
         (*rows)[i] = (*item_ids)[i] == 0 ? SNAPSHOT_ROW_NONE : snapshot_find(&answer->view, (*item_ids)[i]);
         if ((*rows)[i] == SNAPSHOT_ROW_NONE)
@@ -63,7 +66,7 @@ static bool hide_seen(void *context, const struct store_event *event)
     struct seen *seen = context;
     int64_t age_ms = seen->request->now_ms - event->ts_ms; /* times are of four-digit years, `within` may be anything */
     bool recent = seen->request->seen_within_ms == 0 || age_ms < seen->request->seen_within_ms;
-    if (recent && seen->counts[event->behaviour])
+    if (recent && seen->counts[event->behaviour] && !engine_history_is_without(seen->request, event->position))
         clear_row(seen->view, snapshot_find(seen->view, event->item_id));
     return true;
 }
@@ -127,8 +130,11 @@ bool engine_qualify_hide(struct engine_worker *worker, const struct engine_reque
     bool examples = request->task == ENGINE_SIMILAR || request->task == ENGINE_COMPLEMENT;
     if (request->task == ENGINE_RANK && !keep_only(worker, answer, rows->items, request->item_count))
         return out_of_memory(st);
+    if (request->task == ENGINE_RANK)
+        engine_funnel_note(answer, STAGE_CANDIDATES);
     for (size_t i = 0; i < request->exclude_count; i++)
         clear_row(&answer->view, rows->exclude[i]);
+    engine_funnel_note(answer, STAGE_NOT_EXCLUDED);
     for (size_t i = 0; i < request->current_count; i++)
         clear_row(&answer->view, rows->current[i]);
     for (size_t i = 0; examples && !request->include_context && i < request->item_count; i++)
@@ -136,9 +142,13 @@ bool engine_qualify_hide(struct engine_worker *worker, const struct engine_reque
     for (size_t i = 0; examples && !request->include_context && i < request->example_count; i++) {
         uint32_t item_id = 0;
         if (request->examples[i].item[0] != '\0')
-            catalog_find(worker->engine->catalog, &request->examples[i].item, 1, &item_id);
+            catalog_find(answer->view.snapshot->catalog, &request->examples[i].item, 1, &item_id);
         if (item_id != 0)
             clear_row(&answer->view, snapshot_find(&answer->view, item_id));
     }
-    return !request->exclude_seen || exclude_seen(worker, request, answer, at_position, st);
+    engine_funnel_note(answer, STAGE_NOT_CURRENT);
+    if (request->exclude_seen && !exclude_seen(worker, request, answer, at_position, st))
+        return false;
+    engine_funnel_note(answer, STAGE_NOT_SEEN);
+    return true;
 }

@@ -70,11 +70,29 @@ static bool apply_ceiling(const struct scoring *scoring, struct snapshot_view *v
 bool engine_rules_filter(const struct scoring *scoring, struct snapshot_view *view, struct status *st)
 {
     const struct rules *rules = scoring->rules;
-    return rules == NULL || (conditions_filter(view, &rules->filter, view->alive, &scoring->worker->arena, st) &&
-                             (rules->price_ceiling <= 0 || apply_ceiling(scoring, view, st)));
+    return rules == NULL || conditions_filter(view, &rules->filter, view->alive, &scoring->worker->arena, st);
+}
+
+bool engine_rules_ceiling(const struct scoring *scoring, struct snapshot_view *view, struct status *st)
+{
+    return scoring->rules == NULL || scoring->rules->price_ceiling <= 0 || apply_ceiling(scoring, view, st);
 }
 
 /* ---- what is boosted, what is promoted */
+
+/* the rows that qualify, and the one that is asked about, which has its boost wherever it ends */
+static const uint64_t *with_traced(const struct scoring *scoring, struct arena *arena)
+{
+    const struct snapshot_view *view = scoring->view;
+    if (scoring->traced == SNAPSHOT_ROW_NONE)
+        return view->alive;
+    uint64_t *among = arena_alloc(arena, word_count(view) * sizeof *among);
+    if (among == NULL)
+        return NULL;
+    memcpy(among, view->alive, word_count(view) * sizeof *among);
+    among[scoring->traced / 64] |= (uint64_t)1 << scoring->traced % 64;
+    return among;
+}
 
 static bool add_boosts(struct scoring *scoring, uint64_t *bits, struct status *st)
 {
@@ -86,10 +104,12 @@ static bool add_boosts(struct scoring *scoring, uint64_t *bits, struct status *s
     if (boost == NULL)
         return out_of_memory(st);
     memset(boost, 0, (view->row_count + 1) * sizeof *boost);
+    const uint64_t *among = with_traced(scoring, arena);
+    if (among == NULL)
+        return out_of_memory(st);
     for (size_t b = 0; b < rules->boost_count; b++) {
         snprintf(where, sizeof where, "boost[%zu].when", b);
-        if (!conditions_all(view, rules->boosts[b].when, rules->boosts[b].when_count, where, view->alive, bits, arena,
-                            st))
+        if (!conditions_all(view, rules->boosts[b].when, rules->boosts[b].when_count, where, among, bits, arena, st))
             return false;
         for (size_t i = 0; i < word_count(view); i++)
             for (uint64_t word = bits[i]; word != 0; word &= word - 1)
@@ -121,6 +141,33 @@ bool engine_rules_prepare(struct scoring *scoring, struct status *st)
                             promoted, arena, st))
             return false;
         scoring->promoted[p] = promoted;
+    }
+    return true;
+}
+
+bool engine_rules_boosts_of(const struct scoring *scoring, const struct ranked *rows, size_t count, uint32_t **applied,
+                            struct status *st)
+{
+    _Static_assert(RULES_BOOSTS_MAX <= 32, "a bit each");
+    const struct snapshot_view *view = scoring->view;
+    const struct rules *rules = scoring->rules;
+    struct arena *arena = &scoring->worker->arena;
+    *applied = arena_zeroed(arena, count + 1, sizeof **applied);
+    if (*applied == NULL)
+        return out_of_memory(st);
+    if (rules == NULL || rules->boost_count == 0)
+        return true;
+    uint64_t *within = arena_zeroed(arena, word_count(view), sizeof *within);
+    uint64_t *bits = arena_zeroed(arena, word_count(view), sizeof *bits);
+    if (within == NULL || bits == NULL)
+        return out_of_memory(st);
+    for (size_t i = 0; i < count; i++)
+        within[rows[i].row / 64] |= (uint64_t)1 << rows[i].row % 64;
+    for (size_t b = 0; b < rules->boost_count; b++) {
+        if (!conditions_all(view, rules->boosts[b].when, rules->boosts[b].when_count, "boost", within, bits, arena, st))
+            return false;
+        for (size_t i = 0; i < count; i++)
+            (*applied)[i] |= (uint32_t)(bits[rows[i].row / 64] >> rows[i].row % 64 & 1) << b;
     }
     return true;
 }

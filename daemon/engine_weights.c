@@ -7,10 +7,10 @@
 #define LEARNED_LEAST 0.01f
 #define TIE_BREAK     0.001f /* of popularity, among what does not go with the cart */
 
-bool engine_is_modality(struct engine *engine, const char *name)
+bool engine_is_modality(struct catalog *catalog, const char *name)
 {
     struct catalog_space *spaces = malloc(CATALOG_SPACES_MAX * sizeof *spaces);
-    size_t count = spaces == NULL ? 0 : catalog_spaces(engine->catalog, spaces);
+    size_t count = spaces == NULL ? 0 : catalog_spaces(catalog, spaces);
     bool known = false;
     for (size_t i = 0; i < count; i++)
         known = known || strcmp(spaces[i].space.modality, name) == 0;
@@ -45,7 +45,7 @@ static bool weigh_similar(struct scoring *scoring, const struct engine_request *
         return true;
     scoring->part_weight[PART_COOCCURRENCE] = 0;
     for (size_t m = 0; m < request->modality_count; m++)
-        if (!engine_is_modality(scoring->worker->engine, request->modalities[m]))
+        if (!engine_is_modality(scoring->view->snapshot->catalog, request->modalities[m]))
             return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_MODALITY", "modalities",
                                      "'%s' is no modality of this shop", request->modalities[m]);
     for (int i = 0; i < a->stream_count; i++) {
@@ -75,7 +75,7 @@ bool engine_weigh(struct scoring *scoring, const struct engine_request *request,
     for (size_t w = 0; w < request->weight_count; w++) {
         const struct engine_weight *weight = &request->weights[w];
         bool behaviour = strcmp(weight->key, "behaviour") == 0, popularity = strcmp(weight->key, "popularity") == 0;
-        if (!behaviour && !popularity && !engine_is_modality(scoring->worker->engine, weight->key))
+        if (!behaviour && !popularity && !engine_is_modality(scoring->view->snapshot->catalog, weight->key))
             return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_MODALITY", "weights",
                                      "'%s' is no modality of this shop, nor 'behaviour' or 'popularity'", weight->key);
         if (behaviour)

@@ -10,7 +10,7 @@
 const char *engine_judged_modality(const struct architecture *architecture, int stream);
 
 /* Does the shop have vectors of this modality? */
-bool engine_is_modality(struct engine *engine, const char *name);
+bool engine_is_modality(struct catalog *catalog, const char *name);
 
 /* Fill scoring->part_weight: 1, but where the request names a modality, "behaviour" or "popularity". For `similar` nothing counts but the examples; with modalities
  * named, each of them by itself. For `complement` what users did counts, and popularity just enough to order what it says nothing about. INVALID_ARGUMENT /

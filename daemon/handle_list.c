@@ -2,10 +2,12 @@
  *
  * recommend, rank, similar, complement, top; and several of them at once, and their next pages. */
 #include "daemon/list_answer.h"
+#include "daemon/request_log.h"
 #include "daemon/routes.h"
 #include "daemon/served.h"
 #include "daemon/timestamp.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define BATCH_MOST 64 /* lists in one call */
@@ -25,8 +27,11 @@ static bool handle_list(struct handler *handler, struct job *job, struct status 
     if (!list_answer(handler, &fields, task, NULL, 0, &answer, &reply, st))
         return false;
     served_add(&handler->server->served, job->request, &reply, NULL, 0);
+    struct request_record *record =
+        request_log_record(handler, job->route->method, job->request, &fields, &answer, &reply);
     job_reply(job, &reply.base);
     list_answer_close(&fields, &answer);
+    request_log_finish(handler, record);
     return true;
 }
 
@@ -75,8 +80,10 @@ bool handle_next(struct handler *handler, struct job *job, struct status *st)
     bool ok = list_answer(handler, &fields, task, (const char *const *)before.items, before.count, &answer, &reply, st);
     if (ok) {
         served_add(&handler->server->served, before.request, &reply, (const char *const *)before.items, before.count);
+        struct request_record *record = request_log_record(handler, "next", before.request, &fields, &answer, &reply);
         job_reply(job, &reply.base);
         list_answer_close(&fields, &answer);
+        request_log_finish(handler, record);
     }
     served_close(&before);
     return ok;
@@ -88,6 +95,7 @@ struct batch {
     Recsys__RankedList list[BATCH_MOST], *lists[BATCH_MOST];
     struct engine_answer answer[BATCH_MOST];
     struct list_fields fields[BATCH_MOST];
+    struct request_record *record[BATCH_MOST];
     const char **taken; /* items of the lists before */
     size_t taken_count, count;
 };
@@ -115,6 +123,9 @@ static bool add_list(struct handler *handler, struct job *job, const Recsys__Bat
     batch->lists[i] = &batch->list[i];
     batch->count++;
     served_add(&handler->server->served, &r->requests[i]->base, &batch->list[i], batch->taken, batch->taken_count);
+    /* a list that leaves out what is on another one cannot be asked for again by itself */
+    batch->record[i] = request_log_record(handler, r->distinct && i > 0 ? "batch" : "recommend", &r->requests[i]->base,
+                                          &batch->fields[i], &batch->answer[i], &batch->list[i]);
     if (!r->distinct)
         return true;
     const char **taken = handler_alloc(handler, (batch->taken_count + batch->list[i].n_items + 1) * sizeof *taken);
@@ -148,5 +159,11 @@ bool handle_batch(struct handler *handler, struct job *job, struct status *st)
     }
     for (size_t i = 0; batch != NULL && i < batch->count; i++)
         list_answer_close(&batch->fields[i], &batch->answer[i]);
+    for (size_t i = 0; batch != NULL && i < batch->count; i++) {
+        if (ok)
+            request_log_finish(handler, batch->record[i]);
+        else
+            free(batch->record[i]);
+    }
     return ok;
 }

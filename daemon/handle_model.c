@@ -4,6 +4,7 @@
  * (daemon/registry.c); the job is answered from there. */
 #include "daemon/handle_model.h"
 
+#include "daemon/engine_loaded.h"
 #include "daemon/routes.h"
 
 #include <jansson.h>
@@ -55,6 +56,7 @@ static void active_version(struct handler *handler, char version[97])
 
 struct listing {
     struct arena *arena;
+    struct engine *engine;
     char active[97];
     const char *previous;
     Recsys__ModelInfo **models;
@@ -115,6 +117,15 @@ static bool describe_training(struct arena *arena, const struct store_model_entr
     return ok;
 }
 
+/* beside the active one */
+static bool is_loaded(struct engine *engine, const char *version)
+{
+    struct snapshot *snapshot = engine_loaded_find(engine, version);
+    bool loaded = snapshot != NULL && strcmp(snapshot->model->version, version) == 0;
+    snapshot_release(snapshot);
+    return loaded;
+}
+
 static Recsys__ModelInfo *describe_model(struct listing *listing, const struct store_model_entry *entry)
 {
     Recsys__ModelInfo *info = arena_alloc(listing->arena, sizeof *info);
@@ -129,6 +140,7 @@ static Recsys__ModelInfo *describe_model(struct listing *listing, const struct s
     info->created_ms = entry->model.created_ms;
     info->activated_ms = entry->activated_ms;
     info->state = strcmp(version, listing->active) == 0     ? "active"
+                  : is_loaded(listing->engine, version)     ? "loaded"
                   : strcmp(version, listing->previous) == 0 ? "previous"
                                                             : "stored";
     bool ok = info->name != NULL && info->version != NULL && info->sha256 != NULL;
@@ -157,7 +169,7 @@ bool handle_model_list(struct handler *handler, struct job *job, struct status *
     Recsys__ModelListReply reply = RECSYS__MODEL_LIST_REPLY__INIT;
     struct store *reader = handler->worker.reader;
     struct store_activation target;
-    struct listing listing = {.arena = &handler->worker.arena};
+    struct listing listing = {.arena = &handler->worker.arena, .engine = &handler->server->engine};
     if (!store_read_begin(reader, st))
         return false;
     active_version(handler, listing.active);
@@ -250,7 +262,8 @@ static bool order_switch(struct handler *handler, struct job *job, const struct 
     if (switching == NULL)
         return out_of_memory(st);
     *switching = (struct switching){.order = *order, .job = job, .engine = &handler->server->engine};
-    switching->order.done = switched;
+    if (switching->order.done == NULL)
+        switching->order.done = switched;
     return background_order(&handler->server->background, &switching->order, st);
 }
 
@@ -265,6 +278,40 @@ bool handle_model_rollback(struct handler *handler, struct job *job, struct stat
 {
     struct registry_order order = {.kind = REGISTRY_ROLLBACK};
     return order_switch(handler, job, &order, st);
+}
+
+/* ---- model.load, model.unload */
+
+static void loaded(struct registry_order *order, const struct status *st)
+{
+    struct switching *switching = (struct switching *)order; /* its first member */
+    if (st->code != STATUS_OK) {
+        job_fail(switching->job, st);
+        return;
+    }
+    if (order->kind == REGISTRY_LOAD) {
+        Recsys__ModelLoadReply reply = RECSYS__MODEL_LOAD_REPLY__INIT;
+        reply.model = order->model.version;
+        job_reply(switching->job, &reply.base);
+        return;
+    }
+    Recsys__ModelUnloadReply reply = RECSYS__MODEL_UNLOAD_REPLY__INIT;
+    reply.model = order->model.version;
+    job_reply(switching->job, &reply.base);
+}
+
+bool handle_model_load(struct handler *handler, struct job *job, struct status *st)
+{
+    const Recsys__ModelLoadRequest *r = (const Recsys__ModelLoadRequest *)job->request;
+    struct registry_order order = {.kind = REGISTRY_LOAD, .name = r->name, .done = loaded};
+    return check_wanted(r->name, st) && order_switch(handler, job, &order, st);
+}
+
+bool handle_model_unload(struct handler *handler, struct job *job, struct status *st)
+{
+    const Recsys__ModelUnloadRequest *r = (const Recsys__ModelUnloadRequest *)job->request;
+    struct registry_order order = {.kind = REGISTRY_UNLOAD, .name = r->name, .done = loaded};
+    return check_wanted(r->name, st) && order_switch(handler, job, &order, st);
 }
 
 /* ---- model.delete */

@@ -2,11 +2,14 @@
 #include "daemon/list_answer.h"
 
 #include "daemon/list_reply.h"
+#include "daemon/list_trial.h"
+#include "daemon/messages.h"
 #include "daemon/metrics.h"
 #include "daemon/scenarios.h"
 #include "daemon/timestamp.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define N_DEFAULT     10
@@ -14,6 +17,7 @@
 #define EXAMPLES_MOST 100
 #define FIELDS_MOST   16
 #define NAMES_MOST    256
+#define WITHOUT_MOST  1000
 #define SEEN_AS       "view" /* what a current item counts as */
 
 static bool out_of_memory(struct status *st)
@@ -134,6 +138,7 @@ static bool read_example(const struct config *config, const Recsys__Example *fro
                                    .values = from->values,
                                    .dimension = from->n_values,
                                    .encoder = from->encoder};
+    snprintf(out->field, sizeof out->field, "%s", field);
     if (!(weight > 0 && weight <= 100))
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", field,
                                  "the weight of an example is not above 0 and at most 100");
@@ -196,6 +201,51 @@ static bool read_exclude(struct handler *handler, const struct list_fields *f, c
     return true;
 }
 
+/* what is to be told about the list, and of which events it is not to know */
+static bool read_explain(struct handler *handler, const struct list_fields *f, struct engine_request *out,
+                         struct status *st)
+{
+    int64_t *without = handler_alloc(handler, (f->n_without + 1) * sizeof *without);
+    if (without == NULL)
+        return out_of_memory(st);
+    if (!list_fields_explain(f, &out->explain, st))
+        return false;
+    if (f->n_without > WITHOUT_MOST)
+        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "TOO_MANY", "without",
+                                 "'without' has %zu events, %d are allowed", f->n_without, WITHOUT_MOST);
+    for (size_t i = 0; i < f->n_without; i++)
+        if (!check_position(f->without[i], field_at("without", i, "").text, 0, &without[i], st))
+            return false;
+    if (messages_find(handler->server->messages, f->language) == NULL)
+        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_LANGUAGE", "language",
+                                 "there are no messages in '%.32s'", f->language);
+    out->without = without;
+    out->without_count = f->n_without;
+    out->funnel = f->funnel;
+    out->trace = f->trace;
+    if (f->trace != NULL)
+        out->explain = EXPLAIN_FULL;
+    return true;
+}
+
+/* a time of the past fixes everything else that could be fixed */
+static bool read_as_of(const struct list_fields *f, int64_t now_ms, struct engine_request *out, struct status *st)
+{
+    if (f->as_of[0] == '\0')
+        return true;
+    if (f->now[0] != '\0' || out->model != NULL || out->counts != NULL || out->catalogue != NULL ||
+        out->at_position != INT64_MAX || out->min_position != 0)
+        return status_fail_field(
+            st, STATUS_INVALID_ARGUMENT, "BAD_VALUE", "as_of",
+            "with 'as_of' there is no now, model, counts, catalogue, at_seq or min_seq: it fixes them");
+    if (!timestamp_parse(f->as_of, "as_of", &out->as_of_ms, st))
+        return false;
+    if (out->as_of_ms > now_ms || out->as_of_ms <= 0)
+        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "as_of", "'as_of' is not in the past");
+    out->now_ms = out->as_of_ms;
+    return true;
+}
+
 /* how many, by when, of which versions */
 static bool read_frame(struct handler *handler, const struct list_fields *f, struct engine_request *out,
                        struct status *st)
@@ -215,7 +265,7 @@ static bool read_frame(struct handler *handler, const struct list_fields *f, str
     return check_n(f->n.given, (int32_t)f->n.value, rank ? 0 : N_DEFAULT, most, &out->n, st) &&
            check_position(f->min_seq, "min_seq", 0, &out->min_position, st) &&
            check_position(f->at_seq, "at_seq", INT64_MAX, &out->at_position, st) &&
-           check_time(config, f->now, "now_ms", now_ms, now_ms, &out->now_ms, st);
+           check_time(config, f->now, "now_ms", now_ms, now_ms, &out->now_ms, st) && read_as_of(f, now_ms, out, st);
 }
 
 static bool read_request(struct handler *handler, const struct list_fields *f, struct engine_request *out,
@@ -231,7 +281,8 @@ static bool read_request(struct handler *handler, const struct list_fields *f, s
     if (!read_frame(handler, f, out, st) || !check_ids(config, f->items, f->n_items, "items", most, st) ||
         !check_ids(config, f->exclude, f->n_exclude, "exclude", config->limits_exclude, st) || !check_fields(f, st) ||
         !read_weights(handler, f, out, st) || !read_rules(handler, f, out, st) || !read_session(handler, f, out, st) ||
-        !read_examples(handler, f, out, st) || (out->task == ENGINE_TOP && !read_top(f->by, &out->top, st)))
+        !read_examples(handler, f, out, st) || !read_explain(handler, f, out, st) ||
+        (out->task == ENGINE_TOP && !read_top(f->by, &out->top, st)))
         return false;
     if (f->seen != NULL) {
         if (f->seen->within_ms < 0)
@@ -250,11 +301,13 @@ static bool read_request(struct handler *handler, const struct list_fields *f, s
     return true;
 }
 
+/* from the scenarios that answer now, unless the caller put others into the fields (a reference, given back likewise) */
 static bool complete(struct handler *handler, struct list_fields *fields, struct status *st)
 {
     if (fields->scenario[0] == '\0')
         return true;
-    fields->scenarios = scenarios_slot_acquire(&handler->server->scenarios);
+    if (fields->scenarios == NULL)
+        fields->scenarios = scenarios_slot_acquire(&handler->server->scenarios);
     const struct list_fields *preset = scenarios_find(fields->scenarios, fields->scenario, st);
     if (preset != NULL)
         list_fields_complete(fields, preset);
@@ -264,6 +317,7 @@ static bool complete(struct handler *handler, struct list_fields *fields, struct
 void list_answer_close(struct list_fields *fields, struct engine_answer *answer)
 {
     engine_answer_close(answer);
+    list_trial_close(fields);
     scenarios_release(fields->scenarios);
     fields->scenarios = NULL;
 }
@@ -292,13 +346,38 @@ static bool answer_fields(struct handler *handler, const struct list_fields *fie
     return out_of_memory(st);
 }
 
+/* the other model's list, at the same point of the log, and one list out of both */
+static bool interleave(struct handler *handler, struct list_fields *fields, enum engine_task task,
+                       const char *const *also_exclude, size_t also_count, Recsys__RankedList *reply, struct status *st)
+{
+    struct list_fields other = *fields;
+    Recsys__RankedList second;
+    size_t n = fields->n.given ? (size_t)fields->n.value : task == ENGINE_RANK ? fields->n_items : N_DEFAULT;
+    char now[24];
+    fields->trial.second = handler_alloc(handler, sizeof *fields->trial.second);
+    if (fields->trial.second == NULL)
+        return out_of_memory(st);
+    memset(fields->trial.second, 0, sizeof *fields->trial.second);
+    other.model = fields->trial.experiment->variants[1].model;
+    snprintf(now, sizeof now, "%lld", (long long)reply->now_ms);
+    other.now = now;
+    other.at_seq = reply->seq;
+    other.min_seq = "";
+    return answer_fields(handler, &other, task, also_exclude, also_count, fields->trial.second, &second, st) &&
+           (list_trial_interleave(handler, fields, reply, &second, n) || out_of_memory(st));
+}
+
 bool list_answer(struct handler *handler, struct list_fields *fields, enum engine_task task,
                  const char *const *also_exclude, size_t also_count, struct engine_answer *answer,
                  Recsys__RankedList *reply, struct status *st)
 {
     memset(answer, 0, sizeof *answer);
-    bool ok = complete(handler, fields, st) &&
-              answer_fields(handler, fields, task, also_exclude, also_count, answer, reply, st);
+    bool ok =
+        list_trial_begin(handler, fields, st) && complete(handler, fields, st) &&
+        answer_fields(handler, fields, task, also_exclude, also_count, answer, reply, st) &&
+        (!list_trial_is_interleaved(fields) || interleave(handler, fields, task, also_exclude, also_count, reply, st));
+    if (ok)
+        list_trial_name(fields, reply);
     if (!ok)
         list_answer_close(fields, answer);
     return ok;

@@ -4,13 +4,16 @@
 #include "daemon/timestamp.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define LABEL_BYTES   256
-#define ADD_MOST      1000.0
-#define ROTATION_MS   86400000       /* a day */
-#define ROTATION_MOST 315360000000LL /* ten years */
-#define SHARES_SUM    1.0001         /* thirds are not exact */
+#define CONTEXT_PREFIX "context."
+#define CONTEXT_MOST   16
+#define LABEL_BYTES    256
+#define ADD_MOST       1000.0
+#define ROTATION_MS    86400000       /* a day */
+#define ROTATION_MOST  315360000000LL /* ten years */
+#define SHARES_SUM     1.0001         /* thirds are not exact */
 
 static bool out_of_memory(struct status *st)
 {
@@ -66,6 +69,20 @@ bool list_fields_read(const ProtobufCMessage *message, struct list_fields *field
     return true;
 }
 
+bool list_fields_explain(const struct list_fields *fields, enum engine_explain *explain, struct status *st)
+{
+    static const char *const names[] = {"none", "reason", "full"};
+    *explain = EXPLAIN_NONE;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(fields->explain, names[i]) == 0) {
+            *explain = (enum engine_explain)i;
+            return true;
+        }
+    return fields->explain[0] == '\0' ||
+           status_fail_field(st, STATUS_INVALID_ARGUMENT, "BAD_VALUE", "explain",
+                             "'explain' is '%.64s', not none, reason or full", fields->explain);
+}
+
 /* ---- presets */
 
 static void complete_number(struct list_number *number, const struct list_number *preset)
@@ -91,6 +108,9 @@ void list_fields_complete(struct list_fields *fields, const struct list_fields *
     fields->seen = fields->seen != NULL ? fields->seen : preset->seen;
     fields->filter = fields->filter != NULL ? fields->filter : preset->filter;
     fields->rerank = fields->rerank[0] != '\0' ? fields->rerank : preset->rerank;
+    fields->explain = fields->explain[0] != '\0' ? fields->explain : preset->explain;
+    fields->language = fields->language[0] != '\0' ? fields->language : preset->language;
+    fields->funnel = fields->funnel || preset->funnel;
     complete_number(&fields->n, &preset->n);
     complete_number(&fields->exclude_seen, &preset->exclude_seen);
     complete_number(&fields->price_ceiling, &preset->price_ceiling);
@@ -137,7 +157,43 @@ static bool read_times(const Recsys__Condition *c, const char *where, struct rul
     return true;
 }
 
-static bool read_condition(const Recsys__Condition *c, const char *where, struct rule_condition *out, struct status *st)
+static const char *context_value(const struct list_fields *f, const char *key)
+{
+    for (size_t i = 0; i < f->n_context; i++)
+        if (strcmp(f->context[i]->key, key) == 0)
+            return f->context[i]->value;
+    return NULL;
+}
+
+static bool is_among(const char *value, char **list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i], value) == 0)
+            return true;
+    return false;
+}
+
+/* The same for every item: what the request says of itself is looked at once. */
+static enum rule_always decide_context(const struct list_fields *f, const Recsys__Condition *c)
+{
+    const char *value = context_value(f, c->field + strlen(CONTEXT_PREFIX));
+    char *end;
+    if (c->_exists_case != 0 && c->exists != (value != NULL))
+        return RULE_FAILS;
+    if (value == NULL)
+        return c->n_any > 0 || c->_min_case != 0 || c->_max_case != 0 ? RULE_FAILS : RULE_HOLDS;
+    if ((c->n_any > 0 && !is_among(value, c->any, c->n_any)) || is_among(value, c->none, c->n_none))
+        return RULE_FAILS;
+    if (c->_min_case == 0 && c->_max_case == 0)
+        return RULE_HOLDS;
+    double number = strtod(value, &end);
+    bool holds = end != value && *end == '\0' && isfinite(number) && (c->_min_case == 0 || number >= c->min) &&
+                 (c->_max_case == 0 || number <= c->max);
+    return holds ? RULE_HOLDS : RULE_FAILS;
+}
+
+static bool read_condition(const struct list_fields *f, const Recsys__Condition *c, const char *where,
+                           struct rule_condition *out, struct status *st)
 {
     bool bounded = c->_min_case != 0 || c->_max_case != 0 || c->after[0] != '\0' || c->before[0] != '\0';
     if (c->field[0] == '\0')
@@ -160,11 +216,14 @@ static bool read_condition(const Recsys__Condition *c, const char *where, struct
                                    .least = c->_min_case != 0 ? c->min : -INFINITY,
                                    .most = c->_max_case != 0 ? c->max : INFINITY,
                                    .exists = c->_exists_case == 0 ? -1 : c->exists};
+    if (strncmp(c->field, CONTEXT_PREFIX, strlen(CONTEXT_PREFIX)) == 0)
+        out->always = decide_context(f, c);
     return check_bounds(c, where, st) && read_times(c, where, out, st);
 }
 
-static bool read_conditions(Recsys__Condition **from, size_t count, const char *where, struct arena *arena,
-                            const struct rule_condition **out, size_t *out_count, struct status *st)
+static bool read_conditions(const struct list_fields *fields, Recsys__Condition **from, size_t count, const char *where,
+                            struct arena *arena, const struct rule_condition **out, size_t *out_count,
+                            struct status *st)
 {
     struct rule_condition *list = arena_alloc(arena, (count + 1) * sizeof *list);
     if (list == NULL)
@@ -173,20 +232,22 @@ static bool read_conditions(Recsys__Condition **from, size_t count, const char *
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "TOO_MANY", where,
                                  "'%s' has %zu conditions, %d are allowed", where, count, RULES_CONDITIONS_MAX);
     for (size_t i = 0; i < count; i++)
-        if (!read_condition(from[i], field_at(where, i, "").text, &list[i], st))
+        if (!read_condition(fields, from[i], field_at(where, i, "").text, &list[i], st))
             return false;
     *out = list;
     *out_count = count;
     return true;
 }
 
-static bool read_filter(const Recsys__Filter *f, struct arena *arena, struct rule_filter *out, struct status *st)
+static bool read_filter(const struct list_fields *fields, const Recsys__Filter *f, struct arena *arena,
+                        struct rule_filter *out, struct status *st)
 {
     return f == NULL ||
-           (read_conditions(f->must, f->n_must, "filter.must", arena, &out->must, &out->must_count, st) &&
-            read_conditions(f->must_not, f->n_must_not, "filter.must_not", arena, &out->must_not, &out->must_not_count,
-                            st) &&
-            read_conditions(f->should, f->n_should, "filter.should", arena, &out->should, &out->should_count, st));
+           (read_conditions(fields, f->must, f->n_must, "filter.must", arena, &out->must, &out->must_count, st) &&
+            read_conditions(fields, f->must_not, f->n_must_not, "filter.must_not", arena, &out->must_not,
+                            &out->must_not_count, st) &&
+            read_conditions(fields, f->should, f->n_should, "filter.should", arena, &out->should, &out->should_count,
+                            st));
 }
 
 /* ---- boosts, promotions, caps */
@@ -210,7 +271,7 @@ static bool read_boosts(const struct list_fields *f, struct arena *arena, struct
         if (!isfinite(from->add) || fabs(from->add) > ADD_MOST)
             return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", field_at("boost", i, "add").text,
                                      "'add' is not from -%g to %g", ADD_MOST, ADD_MOST);
-        if (!read_conditions(from->when, from->n_when, field_at("boost", i, "when").text, arena, &list[i].when,
+        if (!read_conditions(f, from->when, from->n_when, field_at("boost", i, "when").text, arena, &list[i].when,
                              &list[i].when_count, st))
             return false;
     }
@@ -237,7 +298,7 @@ static bool read_promotions(const struct list_fields *f, struct arena *arena, st
         if (strlen(from->label) > LABEL_BYTES)
             return status_fail_field(st, STATUS_INVALID_ARGUMENT, "TOO_LONG", field_at("promotions", i, "label").text,
                                      "'label' is longer than %d bytes", LABEL_BYTES);
-        if (!read_conditions(from->when, from->n_when, field_at("promotions", i, "when").text, arena, &list[i].when,
+        if (!read_conditions(f, from->when, from->n_when, field_at("promotions", i, "when").text, arena, &list[i].when,
                              &list[i].when_count, st))
             return false;
     }
@@ -307,6 +368,9 @@ static bool read_knobs(const struct list_fields *f, struct rules *rules, struct 
 bool list_fields_rules(const struct list_fields *fields, struct arena *arena, struct rules *rules, struct status *st)
 {
     double shares = 0;
+    if (fields->n_context > CONTEXT_MOST)
+        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "TOO_MANY", "context",
+                                 "'context' has %zu entries, %d are allowed", fields->n_context, CONTEXT_MOST);
     size_t conditions =
         fields->filter == NULL ? 0 : fields->filter->n_must + fields->filter->n_must_not + fields->filter->n_should;
     for (size_t i = 0; i < fields->n_boost; i++)
@@ -322,7 +386,7 @@ bool list_fields_rules(const struct list_fields *fields, struct arena *arena, st
     if (fields->exploration.given && fields->exploration.value + shares > SHARES_SUM)
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "exploration",
                                  "'exploration' and the shares of promotions are more than 1 together");
-    return read_filter(fields->filter, arena, &rules->filter, st) && read_boosts(fields, arena, rules, st) &&
+    return read_filter(fields, fields->filter, arena, &rules->filter, st) && read_boosts(fields, arena, rules, st) &&
            read_promotions(fields, arena, rules, st) && read_caps(fields, arena, rules, st) &&
            read_knobs(fields, rules, st);
 }

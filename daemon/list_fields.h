@@ -13,10 +13,21 @@ struct list_number {
     double value;
 };
 
+/* What an experiment does with one list (list_trial.h). */
+struct list_trial {
+    struct experiments *set;                  /* a reference */
+    const struct experiment *experiment;      /* NULL: none */
+    const struct experiment_variant *variant; /* the user's; NULL: in none, or a shadow */
+    const char *missing;                      /* a model that is not loaded; NULL: all are */
+    struct engine_answer *second;             /* of the other model, interleaved */
+    const uint8_t *teams;                     /* per item of the list: which model brought it; NULL: it is of one */
+};
+
 struct list_fields {
     size_t n_items, n_exclude, n_weights, n_fields, n_boost, n_promotions, n_caps, n_events, n_current, n_like,
-        n_unlike, n_modalities;
-    char **items, **exclude, **fields, **current, **modalities;
+        n_unlike, n_modalities, n_without, n_context;
+    char **items, **exclude, **fields, **current, **modalities, **without;
+    Recsys__Context **context;
     Recsys__Weight **weights;
     const Recsys__SeenRule *seen;
     const Recsys__Filter *filter;
@@ -27,9 +38,13 @@ struct list_fields {
     Recsys__Example **like, **unlike;
     struct list_number n, exclude_seen, price_ceiling, diversity, novelty, serendipity, calibration, pool, exploration,
         rotation, deadline_ms;
-    const char *user, *min_seq, *at_seq, *now, *model, *counts, *catalogue, *rerank, *scenario, *by, *seed;
+    const char *user, *min_seq, *at_seq, *now, *model, *counts, *catalogue, *rerank, *scenario, *by, *seed, *explain,
+        *language, *as_of, *experiment;
+    const char *trace; /* of no message: an item that is asked about; NULL: none */
+    bool funnel;
     int64_t rotation_ms; /* 0: not given */
     bool include_context;
+    struct list_trial trial;
     struct scenarios *scenarios; /* a reference, held for what was taken from one */
 };
 
@@ -43,7 +58,9 @@ struct list_fields {
     .catalogue = (r)->catalogue, .filter = (r)->filter, .rerank = (r)->rerank, .scenario = (r)->scenario,              \
     LIST_NUMBER(r, n), LIST_NUMBER(r, exclude_seen), LIST_NUMBER(r, diversity), LIST_NUMBER(r, novelty),               \
     LIST_NUMBER(r, calibration), LIST_NUMBER(r, pool), LIST_NUMBER(r, price_ceiling), LIST_NUMBER(r, serendipity),  \
-    LIST_NUMBER(r, exploration), .seed = (r)->seed, LIST_NUMBER(r, rotation), .rotation_ms = (r)->rotation_ms
+    LIST_NUMBER(r, exploration), .seed = (r)->seed, LIST_NUMBER(r, rotation), .rotation_ms = (r)->rotation_ms,         \
+    .explain = (r)->explain, .language = (r)->language, .as_of = (r)->as_of, .experiment = (r)->experiment,            \
+    .funnel = (r)->funnel, LIST_REPEATED(r, without), LIST_REPEATED(r, context)
 #define LIST_FIELDS_MODEL(r)                                                                                           \
     LIST_REPEATED(r, weights), .model = (r)->model
 #define LIST_FIELDS_LOG(r) .min_seq = (r)->min_seq, .at_seq = (r)->at_seq
@@ -53,7 +70,7 @@ struct list_fields {
 #define LIST_FIELDS_NONE                                                                                               \
     {                                                                                                                  \
         .user = "", .min_seq = "", .at_seq = "", .now = "", .model = "", .counts = "", .catalogue = "", .rerank = "",  \
-        .scenario = "", .by = "", .seed = ""                                                                           \
+        .scenario = "", .by = "", .seed = "", .explain = "", .language = "", .as_of = "", .experiment = ""             \
     }
 
 /* Take from `preset` what `fields` does not give. Identity and versions (user, items, now, min_seq, ...) are never taken. */
@@ -61,6 +78,9 @@ void list_fields_complete(struct list_fields *fields, const struct list_fields *
 
 /* The fields of a request message of this type; false for a type that asks for no list. */
 bool list_fields_read(const ProtobufCMessage *message, struct list_fields *fields, enum engine_task *task);
+
+/* What `explain` says. INVALID_ARGUMENT / BAD_VALUE. */
+bool list_fields_explain(const struct list_fields *fields, enum engine_explain *explain, struct status *st);
 
 /* Filter, boosts, promotions, caps and knobs, checked; texts stay those of the messages. Memory comes from `arena`.
  * INVALID_ARGUMENT names the field; RESOURCE_EXHAUSTED / NO_MEMORY. */

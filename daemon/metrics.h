@@ -31,6 +31,7 @@
     X(models_activated, "activations and rollbacks")                                                   \
     X(counts_published, "versions of the counts published")                                            \
     X(lists_degraded, "lists that could not be made as asked")                                         \
+    X(requests_unlogged, "lists that the request log had no room for")                                 \
     X(history_hits, "histories found in memory")                                                       \
     X(history_misses, "histories read from the store")
 #define METRICS_GAUGES(X)                                                                               \

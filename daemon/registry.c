@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/registry.h"
 
+#include "daemon/engine_loaded.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/model_fit.h"
@@ -105,6 +106,7 @@ static void tend_snapshot(struct registry *r, bool items_settled)
         refit_and_install(r);
     else if (long_deltas && !install(r, NULL, &st))
         log_warn("compaction_failed", "%s", st.message);
+    engine_loaded_compact(r->engine, r->arena);
 }
 
 /* ---- activating */
@@ -203,6 +205,7 @@ static bool switch_to(struct registry *r, struct registry_order *order, enum reg
     order->activated = true;
     r->stand_in = false;
     r->look_again = is_default(order->model.name);
+    engine_loaded_remove(r->engine, order->model.version); /* it need not be there twice */
     metrics_add(METRICS_COUNTER_models_activated, 1);
     log_info("model_activated", "model '%s' answers from now on, '%s' did before", order->model.version, order->before);
     return true;
@@ -241,6 +244,39 @@ static bool roll_back(struct registry *r, struct registry_order *order, struct s
                            "there is no earlier activation to go back to");
     return store_model_find(r->reader, target.version, &order->model, st) &&
            switch_to(r, order, REGISTRY_STEP_BACK, &target, st);
+}
+
+/* ---- beside the active one */
+
+static bool load(struct registry *r, struct registry_order *order, struct status *st)
+{
+    if (!store_model_find(r->reader, order->name, &order->model, st))
+        return false;
+    struct snapshot *there = engine_loaded_find(r->engine, order->model.version);
+    snapshot_release(there);
+    if (there != NULL)
+        return true;
+    struct arena_mark mark = arena_mark(r->arena);
+    struct snapshot *snapshot = prepare(r, &order->model, st);
+    bool ok = snapshot != NULL && engine_loaded_put(r->engine, snapshot, r->arena, st);
+    arena_rewind(r->arena, mark);
+    if (ok)
+        log_info("model_loaded", "requests can name model '%s'", order->model.version);
+    else
+        log_warn("model_not_loaded", "'%s': %s", order->model.version, st->message);
+    return ok;
+}
+
+/* by what is loaded, not by what is stored: it may have been deleted since */
+static bool unload(struct registry *r, struct registry_order *order, struct status *st)
+{
+    struct snapshot *there = engine_loaded_find(r->engine, order->name);
+    if (there != NULL)
+        snprintf(order->model.version, sizeof order->model.version, "%s", there->model->version);
+    snapshot_release(there);
+    return (there != NULL && engine_loaded_remove(r->engine, order->model.version)) ||
+           status_fail_field(st, STATUS_FAILED_PRECONDITION, "NOT_LOADED", "name",
+                             "model '%.96s' is not loaded beside the active one", order->name);
 }
 
 /* ---- uploads */
@@ -306,6 +342,12 @@ static void carry_out(struct registry *r, struct registry_order *order)
         break;
     case REGISTRY_ROLLBACK:
         ok = roll_back(r, order, &st);
+        break;
+    case REGISTRY_LOAD:
+        ok = load(r, order, &st);
+        break;
+    case REGISTRY_UNLOAD:
+        ok = unload(r, order, &st);
         break;
     }
     order->done(order, ok ? &fine : &st);

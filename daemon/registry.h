@@ -26,12 +26,12 @@ struct registry {
     bool stand_in; /* the active model could not be loaded; a default model answers without being activated */
 };
 
-enum registry_kind { REGISTRY_CHECK, REGISTRY_ACTIVATE, REGISTRY_ROLLBACK };
+enum registry_kind { REGISTRY_CHECK, REGISTRY_ACTIVATE, REGISTRY_ROLLBACK, REGISTRY_LOAD, REGISTRY_UNLOAD };
 
 /* What a client wants done. Stays the caller's until `done`, which is called once, on the background thread. */
 struct registry_order {
     enum registry_kind kind;
-    const char *name;         /* ACTIVATE: a version or a name */
+    const char *name;         /* ACTIVATE, LOAD, UNLOAD: a version or a name */
     bool if_better;           /* ACTIVATE */
     struct store_model model; /* CHECK: the upload that is complete; else the model that answers afterwards */
     char before[97];          /* the version that answered before */

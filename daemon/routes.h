@@ -18,23 +18,32 @@
     X("audience",       audience,       audience_request,       ROLE_READ)    \
     X("next",           next,           next_request,           ROLE_READ)    \
     X("batch",          batch,          batch_request,          ROLE_READ)    \
+    X("explain",        explain,        explain_request,        ROLE_READ)    \
     X("scenario.list",  scenario_list,  scenario_list_request,  ROLE_READ)    \
     X("scenario.reload", scenario_reload, scenario_reload_request, ROLE_ADMIN) \
+    X("experiment.list", experiment_list, experiment_list_request, ROLE_READ) \
+    X("experiment.reload", experiment_reload, experiment_reload_request, ROLE_ADMIN) \
+    X("experiment.report", experiment_report, experiment_report_request, ROLE_READ) \
+    X("replay",         replay,         replay_request,         ROLE_ADMIN)   \
     X("user.history",   user_history,   user_history_request,   ROLE_READ)    \
     X("impression.add", impression_add, impression_add_request, ROLE_INGEST)  \
     X("feedback.report", feedback_report, feedback_report_request, ROLE_READ) \
     X("user.merge",     user_merge,     user_merge_request,     ROLE_INGEST)  \
+    X("user.erase",     user_erase,     user_erase_request,     ROLE_ADMIN)   \
     X("event.add",      event_add,      event_add_request,      ROLE_INGEST)  \
     X("item.put",       item_put,       item_put_request,       ROLE_INGEST)  \
     X("item.get",       item_get,       item_get_request,       ROLE_READ)    \
     X("item.delete",    item_delete,    item_delete_request,    ROLE_INGEST)  \
     X("item.list",      item_list,      item_list_request,      ROLE_READ)    \
     X("feature.put",    feature_put,    feature_put_request,    ROLE_INGEST)  \
+    X("list.put",       list_put,       list_put_request,       ROLE_INGEST)  \
     X("model.put",      model_put,      model_put_request,      ROLE_ADMIN)   \
     X("model.get",      model_get,      model_get_request,      ROLE_ADMIN)   \
     X("model.list",     model_list,     model_list_request,     ROLE_ADMIN)   \
     X("model.activate", model_activate, model_activate_request, ROLE_ADMIN)   \
     X("model.rollback", model_rollback, model_rollback_request, ROLE_ADMIN)   \
+    X("model.load",     model_load,     model_load_request,     ROLE_ADMIN)   \
+    X("model.unload",   model_unload,   model_unload_request,   ROLE_ADMIN)   \
     X("model.delete",   model_delete,   model_delete_request,   ROLE_ADMIN)   \
     X("server.info",    server_info,    server_info_request,    ROLE_READ)    \
     X("status",         status,         status_request,         ROLE_READ)    \

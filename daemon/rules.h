@@ -21,12 +21,15 @@
  *   any      has at least one of these values
  *   none     has none of these values; true also for who has no value
  *   least, most   its number lies between, both included; false for who has no number */
+enum rule_always { RULE_BY_ITEM, RULE_HOLDS, RULE_FAILS };
+
 struct rule_condition {
     const char *field;
     const char *const *any, *const *none;
     size_t any_count, none_count;
-    double least, most; /* -INFINITY, INFINITY: not given */
-    int exists;         /* 1: has a value or number; 0: has neither; -1: not given */
+    double least, most;      /* -INFINITY, INFINITY: not given */
+    int exists;              /* 1: has a value or number; 0: has neither; -1: not given */
+    enum rule_always always; /* a condition on the request's context is the same for every item */
 };
 
 struct rule_filter {

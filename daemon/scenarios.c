@@ -118,8 +118,8 @@ static bool bad(struct status *st, const char *path, size_t line, const char *pr
     return status_fail(st, STATUS_INVALID_ARGUMENT, "BAD_SCENARIO", "%s:%zu: %s", path, line, problem);
 }
 
-/* the file as one JSON object; {} for an empty one; NULL with st */
-static json_t *read_yaml(FILE *file, const char *path, struct status *st)
+/* the text of a file as one JSON object; {} for an empty one; NULL with st */
+static json_t *read_yaml(const char *text, size_t size_bytes, const char *path, struct status *st)
 {
     yaml_parser_t parser;
     yaml_document_t document;
@@ -128,7 +128,7 @@ static json_t *read_yaml(FILE *file, const char *path, struct status *st)
         status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory to read '%s'", path);
         return NULL;
     }
-    yaml_parser_set_input_file(&parser, file);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, size_bytes);
     if (!yaml_parser_load(&parser, &document)) {
         bad(st, path, parser.problem_mark.line + 1, parser.problem != NULL ? parser.problem : "bad YAML");
         yaml_parser_delete(&parser);
@@ -161,7 +161,8 @@ static const char *not_a_preset(const struct list_fields *f)
         {"user", f->user[0] != '\0'},        {"min_seq", f->min_seq[0] != '\0'}, {"at_seq", f->at_seq[0] != '\0'},
         {"now", f->now[0] != '\0'},          {"model", f->model[0] != '\0'},     {"counts", f->counts[0] != '\0'},
         {"catalogue", f->catalogue[0] != 0}, {"scenario", f->scenario[0] != 0},  {"events", f->n_events > 0},
-        {"current", f->n_current > 0},       {"seed", f->seed[0] != 0},
+        {"current", f->n_current > 0},       {"seed", f->seed[0] != 0},          {"as_of", f->as_of[0] != 0},
+        {"without", f->n_without > 0},       {"context", f->n_context > 0},      {"experiment", f->experiment[0] != 0},
     };
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (own[i].given)
@@ -243,8 +244,46 @@ static struct scenarios *make_all(const json_t *root, const char *path, struct s
     return scenarios;
 }
 
+struct scenarios *scenarios_load_text(const char *file, const char *text, size_t size_bytes, struct status *st)
+{
+    json_t *root = NULL;
+    struct scenarios *scenarios = NULL;
+    if (size_bytes > SCENARIOS_FILE_BYTES)
+        bad(st, file, 1, "the file is too large");
+    else
+        root = read_yaml(text, size_bytes, file, st);
+    if (root != NULL && json_object_size(root) > SCENARIOS_MOST)
+        bad(st, file, 1, "too many scenarios");
+    else if (root != NULL)
+        scenarios = make_all(root, file, st);
+    json_decref(root);
+    return scenarios;
+}
+
+/* malloc'ed: all of the file, or so much that it is too large; NULL with st */
+static char *read_file(FILE *file, const char *path, size_t *size_bytes, struct status *st)
+{
+    const size_t capacity = SCENARIOS_FILE_BYTES + 1;
+    if (fseek(file, 0, SEEK_END) != 0 || fseek(file, 0, SEEK_SET) != 0) {
+        bad(st, path, 1, "not a regular file");
+        return NULL;
+    }
+    char *text = malloc(capacity);
+    if (text == NULL) {
+        status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory to read '%s'", path);
+        return NULL;
+    }
+    *size_bytes = fread(text, 1, capacity, file);
+    if (!ferror(file))
+        return text;
+    status_fail(st, STATUS_NOT_FOUND, "NO_INPUT", "read '%s': %s", path, strerror(errno));
+    free(text);
+    return NULL;
+}
+
 struct scenarios *scenarios_load(const char *path, struct status *st)
 {
+    size_t size_bytes = 0;
     if (strcmp(path, "off") == 0)
         return make_all(NULL, path, st);
     FILE *file = fopen(path, "re");
@@ -252,20 +291,10 @@ struct scenarios *scenarios_load(const char *path, struct status *st)
         status_fail(st, STATUS_NOT_FOUND, "NO_INPUT", "read '%s': %s", path, strerror(errno));
         return NULL;
     }
-    json_t *root = NULL;
-    if (fseek(file, 0, SEEK_END) == 0 && ftell(file) > (long)SCENARIOS_FILE_BYTES)
-        bad(st, path, 1, "the file is too large");
-    else if (fseek(file, 0, SEEK_SET) == 0)
-        root = read_yaml(file, path, st);
-    else
-        bad(st, path, 1, "not a regular file");
+    char *text = read_file(file, path, &size_bytes, st);
     fclose(file);
-    struct scenarios *scenarios = NULL;
-    if (root != NULL && json_object_size(root) > SCENARIOS_MOST)
-        bad(st, path, 1, "too many scenarios");
-    else if (root != NULL)
-        scenarios = make_all(root, path, st);
-    json_decref(root);
+    struct scenarios *scenarios = text == NULL ? NULL : scenarios_load_text(path, text, size_bytes, st);
+    free(text);
     return scenarios;
 }
 

@@ -16,6 +16,10 @@ struct scenarios;
 /* Read a file; "off": none. INVALID_ARGUMENT / BAD_SCENARIO with file, scenario and field: bad YAML, an unknown field, a value that a request could not have, a field
  * that belongs to one request (user, now, versions, ...). NOT_FOUND / NO_INPUT. One reference, the caller's; NULL with st. */
 struct scenarios *scenarios_load(const char *path, struct status *st);
+
+/* The same from memory; `file` stands for it in messages. `text` may hold any bytes. */
+struct scenarios *scenarios_load_text(const char *file, const char *text, size_t size_bytes, struct status *st);
+
 struct scenarios *scenarios_acquire(struct scenarios *scenarios);
 void scenarios_release(struct scenarios *scenarios); /* NULL is fine */
 

@@ -35,10 +35,17 @@ static void drop(struct served *served, struct served_entry *entry)
     free(entry);
 }
 
-void served_close_all(struct served *served)
+void served_clear(struct served *served)
 {
+    pthread_mutex_lock(&served->lock);
     while (served->oldest != NULL)
         drop(served, served->oldest);
+    pthread_mutex_unlock(&served->lock);
+}
+
+void served_close_all(struct served *served)
+{
+    served_clear(served);
     pthread_mutex_destroy(&served->lock);
 }
 

@@ -29,6 +29,9 @@ struct served_list {
 void served_init(struct served *served, size_t bytes_max);
 void served_close_all(struct served *served);
 
+/* Forget all lists: somebody who is in one of them has been erased. */
+void served_clear(struct served *served);
+
 /* Keep the request of a list and its items, behind `before_count` of the pages before. One that takes more than an eighth of the room is not kept; nor is anything
  * out of memory: then it has no next page. */
 void served_add(struct served *served, const ProtobufCMessage *request, const Recsys__RankedList *list,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/server.h"
 
+#include "daemon/messages.h"
 #include "daemon/scenarios.h"
 
 #include "daemon/log.h"
@@ -78,7 +79,10 @@ static bool start_threads(struct server *server, struct status *st)
     served_init(&server->served, (size_t)config->server_next_bytes);
     pthread_mutex_init(&server->scenarios.lock, NULL);
     server->scenarios.now = scenarios_load(config->server_scenarios, st);
-    if (server->scenarios.now == NULL)
+    pthread_mutex_init(&server->experiments.lock, NULL);
+    if (server->scenarios.now == NULL ||
+        (server->experiments.now = experiments_load(config->server_experiments, st)) == NULL ||
+        (server->messages = messages_load(config->server_messages, st)) == NULL)
         return false;
     if (!queue_init(&server->queue, (size_t)config->server_queue_requests, (size_t)config->server_queue_bytes))
         return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for the queue");
@@ -195,6 +199,9 @@ void server_stop(struct server *server)
     served_close_all(&server->served);
     scenarios_release(server->scenarios.now);
     pthread_mutex_destroy(&server->scenarios.lock);
+    experiments_release(server->experiments.now);
+    pthread_mutex_destroy(&server->experiments.lock);
+    messages_release(server->messages);
     catalog_free(server->catalog);
     queue_close(&server->queue);
     free(server->workers);
@@ -208,8 +215,15 @@ bool server_reload(struct server *server, struct status *st)
         log_error("reload", "scenarios stay as they were: %s", st->message);
         return false;
     }
-    log_info("reload", "%zu scenarios", scenarios_count(scenarios));
+    struct experiments *experiments = experiments_load(server->config.server_experiments, st);
+    if (experiments == NULL) {
+        log_error("reload", "scenarios and experiments stay as they were: %s", st->message);
+        scenarios_release(scenarios);
+        return false;
+    }
+    log_info("reload", "%zu scenarios, %zu experiments", scenarios_count(scenarios), experiments_count(experiments));
     scenarios_slot_set(&server->scenarios, scenarios);
+    experiments_slot_set(&server->experiments, experiments);
     return true;
 }
 

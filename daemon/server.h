@@ -7,6 +7,7 @@
 #include "daemon/background.h"
 #include "daemon/config.h"
 #include "daemon/engine.h"
+#include "daemon/experiments.h"
 #include "daemon/http.h"
 #include "daemon/queue.h"
 #include "daemon/router.h"
@@ -16,6 +17,7 @@
 #define SERVER_NAME "recsysd"
 
 struct scenarios; /* scenarios.h, which needs this file */
+struct messages;  /* messages.h */
 
 /* The scenarios that answer now, for any thread. */
 struct scenarios_slot {
@@ -37,6 +39,8 @@ struct server {
     struct queue queue; /* of jobs: router and HTTP to workers */
     struct served served;
     struct scenarios_slot scenarios;
+    struct messages *messages; /* of reasons */
+    struct experiments_slot experiments;
     struct worker *workers;
     size_t worker_count;
     struct router router;
@@ -54,7 +58,7 @@ void server_run(struct server *server);
 /* Drain, commit, checkpoint, close the database, then the sockets. */
 void server_stop(struct server *server);
 
-/* Read the file of scenarios again. On failure those that are there stay. */
+/* Read the files of scenarios and experiments again. On failure those that are there stay. */
 bool server_reload(struct server *server, struct status *st);
 
 /* Put a job into the queue, or fail it at once when the queue is full. */

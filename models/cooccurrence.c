@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Events whose decayed weight falls below this say nothing that would change a list. */
-#define NEGLIGIBLE 0.003f
-
 void cooccurrence_close(struct cooccurrence *c)
 {
     free(c->term);
@@ -66,7 +63,7 @@ bool cooccurrence_compute(struct cooccurrence *c, const struct counts_view *coun
     if (!reserve(c, counts->item_capacity))
         return false;
     float factor = 1;
-    for (size_t age = 0; age < count && factor >= NEGLIGIBLE && s.weight != 0; age++, factor *= s.decay) {
+    for (size_t age = 0; age < count && factor >= COOCCURRENCE_NEGLIGIBLE && s.weight != 0; age++, factor *= s.decay) {
         float weight = s.weight * factor * events[age].value;
         size_t entries;
         if (weight == 0)
@@ -83,4 +80,36 @@ bool cooccurrence_compute(struct cooccurrence *c, const struct counts_view *coun
 float cooccurrence_term(const struct cooccurrence *c, uint32_t item_id)
 {
     return item_id < c->capacity ? c->term[item_id] : 0;
+}
+
+/* rows are in the order of ids */
+static float probability_of(const struct counts_entry *row, size_t count, uint32_t item_id)
+{
+    size_t first = 0;
+    while (count > 0) {
+        size_t half = count / 2;
+        if (row[first + half].item_id < item_id) {
+            first += half + 1;
+            count -= half + 1;
+        } else if (row[first + half].item_id == item_id) {
+            return row[first + half].probability;
+        } else {
+            count = half;
+        }
+    }
+    return 0;
+}
+
+float cooccurrence_of(const struct counts_view *counts, const struct cooccurrence_event *event,
+                      struct cooccurrence_scalars s, float factor, uint32_t item_id)
+{
+    size_t after_count, before_count;
+    const struct counts_entry *after = counts_row(counts, event->item_id, &after_count);
+    const struct counts_entry *before = counts_row_before(counts, event->item_id, &before_count);
+    float weight = s.weight * factor * event->value, sharpness = 1.0f / s.epsilon;
+    float forth = probability_of(after, after_count, item_id);
+    float back = s.reverse == 0 ? 0 : probability_of(before, before_count, item_id);
+    if (forth == 0 && back == 0) /* most of what a user met has nothing to do with the item */
+        return 0;
+    return weight * (log1pf(forth * sharpness) + s.reverse * log1pf(back * sharpness));
 }

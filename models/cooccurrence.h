@@ -39,6 +39,13 @@ struct cooccurrence_scalars cooccurrence_scalars(const struct weights *weights);
 bool cooccurrence_compute(struct cooccurrence *cooccurrence, const struct counts_view *counts,
                           const struct cooccurrence_event *events, size_t count, struct cooccurrence_scalars scalars);
 
+/* Events whose decay^age has fallen below this say nothing that would change a list, and are left out. */
+#define COOCCURRENCE_NEGLIGIBLE 0.003f
+
+/* What one event adds to the term of one item, `factor` being decay^age. */
+float cooccurrence_of(const struct counts_view *counts, const struct cooccurrence_event *event,
+                      struct cooccurrence_scalars scalars, float factor, uint32_t item_id);
+
 /* The term of one item. */
 float cooccurrence_term(const struct cooccurrence *cooccurrence, uint32_t item_id);
 

@@ -21,7 +21,7 @@ static const struct {
     {"exclude", {"blacklistItems", "must_not", "blacklist"}},
     {"exclude_seen", {"excludeSeen"}},
     {"weights", {"manualWeights"}},
-    {"current", {"context", "item", "cart", "item_id", "itemId", "ItemId"}},
+    {"current", {"item", "cart", "item_id", "itemId", "ItemId"}},
     {"boost", {"booster", "boosts"}},
     {"caps", {"windows", "cap"}},
     {"most", {"max"}},

@@ -42,6 +42,9 @@ void catalog_free(struct catalog *catalog);
  * freed. */
 bool catalog_load(struct catalog *catalog, struct store *store, struct status *st);
 
+/* The same of a moment of the past: items and vectors as they were at `position` (store_past_items). Modalities that came later are known, without vectors. */
+bool catalog_load_past(struct catalog *catalog, struct store *store, int64_t position, struct status *st);
+
 /* The highest position of any change applied: the version of the catalogue. */
 int64_t catalog_position(struct catalog *catalog);
 

@@ -99,6 +99,18 @@ static bool load_feature(void *context, uint32_t item_id, uint32_t space_id, con
     return loader->ok;
 }
 
+bool catalog_load_past(struct catalog *catalog, struct store *store, int64_t position, struct status *st)
+{
+    struct loader loader = {.catalog = catalog, .st = st, .ok = true};
+    if (!store_read_begin(store, st))
+        return false;
+    bool ok = load_spaces(&loader, store) && store_past_items(store, position, load_item, &loader, st) && loader.ok &&
+              store_past_features(store, position, load_feature, &loader, st) && loader.ok && flush_pending(&loader);
+    drop_pending(&loader);
+    store_read_end(store);
+    return ok;
+}
+
 bool catalog_load(struct catalog *catalog, struct store *store, struct status *st)
 {
     struct loader loader = {.catalog = catalog, .st = st, .ok = true};

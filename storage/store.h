@@ -79,13 +79,31 @@ struct store_user {
 bool store_user_find(struct store *store, const char *name, bool create, int64_t *user_id, bool *created,
                      struct status *st);
 
-/* Make `from` the same user as `into` (writer, in a transaction): its events become those of `into` and keep their positions; where both have an event of the same
- * key one goes (`*duplicates`). Where nobody is called `into`, `from` gets that name and nothing else changes. `from` is nobody afterwards. Takes a log
- * position. `*renamed`: no event moved, so that sums over users' sequences still hold. NOT_FOUND / UNKNOWN_USER where nobody is called `from`. */
+/* Make `from` the same user as `into` (writer, in a transaction): its events become those of `into` and keep their
+ * positions; where both have an event of the same key one goes (`*duplicates`). Impressions and requests of the log
+ * go along; stored lists of the number that goes are dropped. Where nobody is called `into`, `from` gets that name
+ * and nothing else changes. `from` is nobody afterwards. Takes a log position. `*renamed`: no event moved, so that
+ * sums over users' sequences still hold. NOT_FOUND / UNKNOWN_USER where nobody is called `from`. */
 bool store_user_merge(struct store *store, const char *from, const char *into, int64_t *moved, int64_t *duplicates,
                       bool *renamed, int64_t *position, struct status *st);
 
-/* The position of the last merge that moved events, 0: none. Sums from before it are of sequences that are no longer there. */
+struct store_erasure {
+    int64_t events, impressions, requests; /* how many there were */
+};
+
+/* Erase a user (writer, in a transaction): events, impressions, stored lists, requests of the log, and the name.
+ * Takes a log position. The number is never used again, and what still comes for it (store_request_add,
+ * store_list_put) is not stored. NOT_FOUND / UNKNOWN_USER.
+ *
+ * What is deleted is overwritten in the pages (PRAGMA secure_delete is on for whatever the writer does). The
+ * write-ahead log keeps pages as they were until a checkpoint truncates it: let store_checkpoint with `truncate`
+ * follow; a reader in its way is no error, so wal_bytes of store_sizes tells whether it was done (0). Copies
+ * elsewhere keep what they have. */
+bool store_user_erase(struct store *store, const char *name, struct store_erasure *erased, int64_t *position,
+                      struct status *st);
+
+/* The position of the last merge that moved events, or of the last user erased; 0: none. Sums from before it are of
+ * sequences that are no longer there. */
 bool store_merged_position(struct store *store, int64_t *position, struct status *st);
 
 #define STORE_USER_NAME_BYTES sizeof((struct store_user *)0)->name
@@ -219,7 +237,8 @@ struct store_space {
 bool store_space_put(struct store *store, struct store_space *space, struct status *st); /* sets space_id */
 bool store_space_list(struct store *store, struct store_space *out, size_t capacity, size_t *count, struct status *st);
 
-/* Insert or overwrite the vector (dimension of the space) of an item, append to item_change, move the item's position. */
+/* Insert or overwrite the vector (dimension of the space) of an item, append to item_change, move the item's position.
+ * What is overwritten stays for store_past_features. */
 bool store_feature_put(struct store *store, uint32_t item_id, const struct store_space *space, const float *values,
                        int64_t at_ms, int64_t *position, struct status *st);
 
@@ -231,7 +250,8 @@ bool store_feature_scan(struct store *store,
 
 /* ---- counts: versions are log positions; a version without a blob can be rebuilt by store_event_scan */
 
-/* Record that a version was published, with its bytes or NULL. Only the newest 16 versions and the newest 2 blobs are kept. */
+/* Record that a version was published, with its bytes or NULL. Versions stay until store_past_forget, and the bytes of
+ * the newest 2 that have any. A version that is put again keeps its time, and its bytes where it now comes without. */
 bool store_counts_put(struct store *store, int64_t position, int64_t at_ms, const void *bytes, size_t size_bytes,
                       struct status *st);
 
@@ -348,5 +368,8 @@ bool store_activation_target(struct store *store, struct store_activation *targe
 
 /* The version that is active; "" where none is. */
 bool store_activation_latest(struct store *store, char version[97], struct status *st);
+
+/* The past, the request log, stored lists: part of this interface, in a file of their own. */
+#include "storage/store_past.h"
 
 #endif

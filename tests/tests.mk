@@ -132,3 +132,33 @@ property:
 	sh etc/setup.sh build test
 	+@$(MAKE) -j2 all
 	/usr/bin/python3 -B tests/acceptance/property.py $(SETS:%=--set %) $(REQUESTS:%=--requests %) $(SEED:%=--seed %) $(DATA:%=--data %)
+
+# make bench-explain [SETS="scientific-clip ml1m"] [USERS=N] [DATA=DIR]: what reasons and terms cost; 1 where they take too long
+.PHONY: bench-explain
+bench-explain:
+	sh etc/setup.sh build test bench
+	+@$(MAKE) -j2 all
+	/usr/bin/python3 -B tests/bench/bench_explain.py $(SETS:%=--set %) $(USERS:%=--users %) $(DATA:%=--data %)
+
+# make why [SETS="scientific-clip ml1m"] [REQUESTS=1000] [SEED=N] [DATA=DIR] [MODEL_scientific-clip=FILE]: what is explained on real shops,
+# with the default model and with one that is trained in a hurry or given
+.PHONY: why
+why_models = $(foreach set,$(or $(SETS),scientific-clip ml1m),$(if $(MODEL_$(set)),--model "$(set)=$(MODEL_$(set))"))
+why:
+	sh etc/setup.sh build test
+	+@$(MAKE) -j2 all
+	/usr/bin/python3 -B tests/acceptance/why.py $(SETS:%=--set %) $(REQUESTS:%=--requests %) $(SEED:%=--seed %) $(DATA:%=--data %) $(why_models)
+
+# make reasons [MODEL=FILE] [SEED=N] [DATA=DIR]: fifty reasons to be read, in build/reasons.md, checked against the terms
+.PHONY: reasons
+reasons:
+	sh etc/setup.sh build test
+	+@$(MAKE) -j2 all
+	/usr/bin/python3 -B tests/acceptance/reasons.py $(MODEL:%=--model %) $(SEED:%=--seed %) $(DATA:%=--data %)
+
+# make replay-10k [SET=scientific-clip] [MODEL=FILE] [SEED=N] [DATA=DIR]: ten thousand logged lists asked once more with another model
+.PHONY: replay-10k
+replay-10k:
+	sh etc/setup.sh build test
+	+@$(MAKE) -j2 all
+	/usr/bin/python3 -B tests/acceptance/replay.py $(SET:%=--set %) $(MODEL:%=--model %) $(SEED:%=--seed %) $(DATA:%=--data %)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * store_check: the pages, the references, every blob against its checksum, and the totals against the tables. */
+ * store_check: the pages, the references, every blob against its checksum, the totals against the tables, and that
+ * users who are gone have left no request or list behind. */
 #include "storage/sqlite/database.h"
 #include "storage/sqlite/errors.h"
 
@@ -84,16 +85,31 @@ static bool check_totals(struct store *store, struct status *st)
     return ok;
 }
 
+static bool check_strays(struct store *store, struct status *st)
+{
+    sqlite3_stmt *s = sql_use(store, SQL_CHECK_STRAYS);
+    bool row = false;
+    bool ok = sql_step(store, SQL_CHECK_STRAYS, &row, st);
+    const int64_t requests = ok && row ? sqlite3_column_int64(s, 0) : 0;
+    const int64_t lists = ok && row ? sqlite3_column_int64(s, 1) : 0;
+    sql_end(store, SQL_CHECK_STRAYS);
+    if (ok && requests + lists > 0)
+        ok = errors_corrupt(st, store->path, "%lld requests and %lld lists of users who are not there",
+                            (long long)requests, (long long)lists);
+    return ok;
+}
+
 bool store_check(struct store *store, struct status *st)
 {
     /* one view for all of it: a commit between two steps would make the totals look wrong */
     const bool own_view = !store->writing && !store->reading;
     if (own_view && !store_read_begin(store, st))
         return false;
-    const bool ok = check_pages(store, st) && check_keys(store, st) &&
-                    store_feature_scan(store, ignore_feature, NULL, st) &&
-                    check_blobs(store, SQL_CHECK_COUNTS, "counts", st) &&
-                    check_blobs(store, SQL_CHECK_MODELS, "model", st) && check_totals(store, st);
+    const bool ok =
+        check_pages(store, st) && check_keys(store, st) && store_feature_scan(store, ignore_feature, NULL, st) &&
+        check_blobs(store, SQL_CHECK_PAST, "the overwritten vector", st) &&
+        check_blobs(store, SQL_CHECK_COUNTS, "counts", st) && check_blobs(store, SQL_CHECK_MODELS, "model", st) &&
+        check_totals(store, st) && check_strays(store, st);
     if (own_view)
         store_read_end(store);
     return ok;

@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/sqlite/database.h"
 
-#define VERSIONS_KEPT 16
-#define BLOBS_KEPT    2
-
-static bool forget(struct store *store, enum sql which, int kept, struct status *st)
-{
-    return sql_run(store, which, sqlite3_bind_int(sql_use(store, which), 1, kept), st);
-}
+#define BLOBS_KEPT 2
 
 bool store_counts_put(struct store *store, int64_t position, int64_t at_ms, const void *bytes, size_t size_bytes,
                       struct status *st)
@@ -19,8 +13,8 @@ bool store_counts_put(struct store *store, int64_t position, int64_t at_ms, cons
     if (bytes != NULL)
         bound |= sqlite3_bind_int64(s, 3, sql_checksum(bytes, size_bytes)) |
                  sqlite3_bind_blob64(s, 4, bytes, size_bytes, SQLITE_STATIC);
-    return sql_run(store, SQL_COUNTS_PUT, bound, st) && forget(store, SQL_COUNTS_FORGET, VERSIONS_KEPT, st) &&
-           forget(store, SQL_COUNTS_EMPTY, BLOBS_KEPT, st);
+    return sql_run(store, SQL_COUNTS_PUT, bound, st) &&
+           sql_run(store, SQL_COUNTS_EMPTY, sqlite3_bind_int(sql_use(store, SQL_COUNTS_EMPTY), 1, BLOBS_KEPT), st);
 }
 
 bool store_counts_latest(struct store *store, int64_t *position, struct status *st)

@@ -16,7 +16,10 @@ enum total {
     TOTAL_POSITION, /* from here on: the last one given out */
     TOTAL_USER_ID,
     TOTAL_ITEM_ID,
-    TOTAL_MERGED, /* position of the last merge of users that moved events */
+    TOTAL_REQUEST_ID, /* the last of those */
+    TOTAL_MERGED,     /* position of the last merge of users that moved events, or of the last user who was erased */
+    TOTAL_PAST_MS,    /* from when on the past is complete */
+    TOTAL_FORGOTTEN,  /* up to this position, what was overwritten has been forgotten */
     TOTAL_COUNT
 };
 

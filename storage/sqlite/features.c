@@ -133,6 +133,18 @@ static bool move_item(struct store *store, uint32_t item_id, int64_t position, s
            status_fail(st, STATUS_NOT_FOUND, "UNKNOWN_ITEM", "there is no item number %u", item_id);
 }
 
+/* What is overwritten belongs to the past. The same vector again does not: it goes on to hold, and shops import all
+ * they have every night. */
+static bool keep_vector(struct store *store, uint32_t item_id, const struct store_space *space, const float *values,
+                        int64_t position, struct status *st)
+{
+    sqlite3_stmt *s = sql_use(store, SQL_FEATURE_KEEP);
+    const int bound = sqlite3_bind_int64(s, 1, item_id) | sqlite3_bind_int64(s, 2, space->space_id) |
+                      sqlite3_bind_int64(s, 3, position) |
+                      sqlite3_bind_blob64(s, 4, values, (size_t)space->dimension * sizeof *values, SQLITE_STATIC);
+    return sql_run(store, SQL_FEATURE_KEEP, bound, st);
+}
+
 static bool write_vector(struct store *store, uint32_t item_id, const struct store_space *space, const float *values,
                          struct status *st)
 {
@@ -165,7 +177,8 @@ bool store_feature_put(struct store *store, uint32_t item_id, const struct store
 {
     const int64_t next = totals_next(store, TOTAL_POSITION);
     if (!transaction_open(store, st) || !valid_space(space, st) || !valid_vector(item_id, space, values, st) ||
-        !move_item(store, item_id, next, st) || !write_vector(store, item_id, space, values, st) ||
+        !move_item(store, item_id, next, st) || !keep_vector(store, item_id, space, values, next, st) ||
+        !write_vector(store, item_id, space, values, st) ||
         !record_change(store, item_id, space->space_id, next, at_ms, st))
         return false;
     totals_take(store, TOTAL_POSITION);
@@ -228,24 +241,40 @@ static bool read_vector(struct store *store, sqlite3_stmt *row, struct vector *v
     return true;
 }
 
+/* Go through the rows of a bound statement and end it. */
+static bool scan(struct store *store, enum sql which,
+                 bool (*each)(void *context, uint32_t item_id, uint32_t space_id, const float *values,
+                              int32_t dimension),
+                 void *context, struct status *st)
+{
+    struct vector vector = {.values = malloc(DIMENSION_MAX * sizeof(float))};
+    bool row = false, ok = vector.values != NULL || errors_memory(st, "read the features"), go_on = true;
+    while (ok && (ok = sql_step(store, which, &row, st)) && row && go_on) {
+        ok = read_vector(store, store->statements[which], &vector, st);
+        if (ok)
+            go_on = each(context, (uint32_t)vector.item_id, (uint32_t)vector.space_id, vector.values,
+                         (int32_t)vector.dimension);
+    }
+    sql_end(store, which);
+    free(vector.values);
+    return ok;
+}
+
 bool store_feature_scan(struct store *store,
                         bool (*each)(void *context, uint32_t item_id, uint32_t space_id, const float *values,
                                      int32_t dimension),
                         void *context, struct status *st)
 {
-    sqlite3_stmt *s = sql_use(store, SQL_FEATURE_SCAN);
-    struct vector vector = {.values = malloc(DIMENSION_MAX * sizeof(float))};
-    bool row = false, ok, go_on = true;
-    if (vector.values == NULL)
-        return errors_memory(st, "read the features");
-    while ((ok = sql_step(store, SQL_FEATURE_SCAN, &row, st)) && row && go_on) {
-        ok = read_vector(store, s, &vector, st);
-        if (!ok)
-            break;
-        go_on = each(context, (uint32_t)vector.item_id, (uint32_t)vector.space_id, vector.values,
-                     (int32_t)vector.dimension);
-    }
-    sql_end(store, SQL_FEATURE_SCAN);
-    free(vector.values);
-    return ok;
+    sql_use(store, SQL_FEATURE_SCAN);
+    return scan(store, SQL_FEATURE_SCAN, each, context, st);
+}
+
+bool store_past_features(struct store *store, int64_t position,
+                         bool (*each)(void *context, uint32_t item_id, uint32_t space_id, const float *values,
+                                      int32_t dimension),
+                         void *context, struct status *st)
+{
+    sqlite3_stmt *s = sql_use(store, SQL_PAST_FEATURES);
+    return sql_bound(store, SQL_PAST_FEATURES, sqlite3_bind_int64(s, 1, position), st) &&
+           scan(store, SQL_PAST_FEATURES, each, context, st);
 }

@@ -100,18 +100,33 @@ static bool read_item(struct store *store, sqlite3_stmt *row, struct store_item 
     return item->name != NULL && item->title != NULL && item->categories_json != NULL && item->attributes_json != NULL;
 }
 
-bool store_item_scan(struct store *store, bool (*each)(void *context, const struct store_item *item), void *context,
-                     struct status *st)
+/* Go through the rows of a bound statement and end it. */
+static bool scan(struct store *store, enum sql which, bool (*each)(void *context, const struct store_item *item),
+                 void *context, struct status *st)
 {
-    sqlite3_stmt *s = sql_use(store, SQL_ITEM_SCAN);
     bool row = false, ok, go_on = true;
-    while ((ok = sql_step(store, SQL_ITEM_SCAN, &row, st)) && row && go_on) {
+    while ((ok = sql_step(store, which, &row, st)) && row && go_on) {
         struct store_item item;
-        ok = read_item(store, s, &item, st);
+        ok = read_item(store, store->statements[which], &item, st);
         if (!ok)
             break;
         go_on = each(context, &item);
     }
-    sql_end(store, SQL_ITEM_SCAN);
+    sql_end(store, which);
     return ok;
+}
+
+bool store_item_scan(struct store *store, bool (*each)(void *context, const struct store_item *item), void *context,
+                     struct status *st)
+{
+    sql_use(store, SQL_ITEM_SCAN);
+    return scan(store, SQL_ITEM_SCAN, each, context, st);
+}
+
+bool store_past_items(struct store *store, int64_t position, bool (*each)(void *context, const struct store_item *item),
+                      void *context, struct status *st)
+{
+    sqlite3_stmt *s = sql_use(store, SQL_PAST_ITEMS);
+    return sql_bound(store, SQL_PAST_ITEMS, sqlite3_bind_int64(s, 1, position), st) &&
+           scan(store, SQL_PAST_ITEMS, each, context, st);
 }

@@ -153,8 +153,87 @@ static const char impressions[] =
     "CREATE INDEX impression_time ON impression(at_ms);"
     "CREATE INDEX event_list ON event(user_id, recomm_id, item_id) WHERE recomm_id IS NOT NULL;";
 
+/* Version 4: the past, the request log, lists of nobody in particular.
+ *
+ * feature_past: what was overwritten, so that with item_change every vector can be had as it was. In a database that
+ * comes from version 3 the past begins at the last vector that was overwritten and the first of the counts, of which
+ * 16 versions were kept.
+ * item_change_item: the last change of an item or, with a space, of its vector, up to a position.
+ * counts: from here on every version stays until it is forgotten, so the few that have bytes need an index.
+ * request: user_id is NULL of a session; items are little-endian u32, teams a byte of each or nothing.
+ * list: as in version 1 without its reference to user, which left no room for user 0, everybody; nothing used it.
+ * impression: again, with the key's columns first. In a table WITHOUT ROWID whose key is not its first columns, the checks of
+ * SQLite 3.40 take a NOT NULL column between them for NULL. */
+static const char past[] =
+    "ALTER TABLE impression RENAME TO impression_before;"
+    "DROP INDEX impression_once;"
+    "DROP INDEX impression_time;"
+    "CREATE TABLE impression("
+    " user_id INTEGER NOT NULL,"
+    " at_ms INTEGER NOT NULL,"
+    " item_id INTEGER NOT NULL,"
+    " recomm_id TEXT NOT NULL,"
+    " place INTEGER NOT NULL CHECK(place >= 1),"
+    " PRIMARY KEY(user_id, at_ms, item_id, recomm_id)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO impression(user_id, at_ms, item_id, recomm_id, place)"
+    " SELECT user_id, at_ms, item_id, recomm_id, place FROM impression_before;"
+    "DROP TABLE impression_before;"
+    "CREATE UNIQUE INDEX impression_once ON impression(user_id, recomm_id, item_id);"
+    "CREATE INDEX impression_time ON impression(at_ms);"
+
+    "CREATE TABLE feature_past("
+    " item_id INTEGER NOT NULL,"
+    " space_id INTEGER NOT NULL,"
+    " until_position INTEGER NOT NULL," /* of the change that overwrote it */
+    " checksum INTEGER NOT NULL,"
+    " vec BLOB NOT NULL,"
+    " PRIMARY KEY(item_id, space_id, until_position)) STRICT;"
+    "CREATE INDEX feature_past_until ON feature_past(until_position);"
+    "CREATE INDEX item_change_item ON item_change(item_id, space_id);"
+    "CREATE INDEX counts_time ON counts(at_ms);"
+    "CREATE INDEX counts_blob ON counts(checksum) WHERE checksum IS NOT NULL;"
+
+    "CREATE TABLE request("
+    " request_id INTEGER PRIMARY KEY,"
+    " at_ms INTEGER NOT NULL,"
+    " user_id INTEGER,"
+    " recomm_id TEXT NOT NULL,"
+    " method TEXT NOT NULL,"
+    " scenario TEXT NOT NULL,"
+    " experiment TEXT NOT NULL,"
+    " variant TEXT NOT NULL,"
+    " model TEXT NOT NULL,"
+    " counts INTEGER NOT NULL,"
+    " catalogue INTEGER NOT NULL,"
+    " at_position INTEGER NOT NULL,"
+    " now_ms INTEGER NOT NULL,"
+    " overlap REAL,"
+    " body BLOB NOT NULL,"
+    " items BLOB NOT NULL,"
+    " teams BLOB NOT NULL) STRICT;"
+    "CREATE INDEX request_time ON request(at_ms);"
+    "CREATE INDEX request_user ON request(user_id) WHERE user_id IS NOT NULL;"
+    "CREATE INDEX request_experiment ON request(experiment, user_id) WHERE experiment <> '';"
+
+    "DROP TABLE list;"
+    "CREATE TABLE list("
+    " user_id INTEGER NOT NULL,"
+    " name TEXT NOT NULL,"
+    " model TEXT NOT NULL,"
+    " counts INTEGER NOT NULL,"
+    " catalogue INTEGER NOT NULL,"
+    " at_position INTEGER NOT NULL,"
+    " now_ms INTEGER NOT NULL,"
+    " content BLOB NOT NULL," /* pairs of little-endian u32 item_id, f32 score */
+    " PRIMARY KEY(user_id, name)) STRICT;"
+
+    "INSERT INTO total(name, value) SELECT 'past_ms', from_ms FROM (SELECT max("
+    " ifnull((SELECT max(last_ms) FROM (SELECT max(at_ms) AS last_ms FROM item_change WHERE kind = 'feature'"
+    "  GROUP BY item_id, space_id HAVING count(*) > 1)), 0),"
+    " (SELECT iif(count(*) < 16, 0, min(at_ms)) FROM counts)) AS from_ms) WHERE from_ms > 0;";
+
 /* Step i makes version i + 1. */
-static const char *const steps[] = {schema, models, impressions};
+static const char *const steps[] = {schema, models, impressions, past};
 
 int migrations_newest(void)
 {

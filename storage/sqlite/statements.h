@@ -32,12 +32,19 @@ struct store;
       "           (SELECT ifnull(max(position), 0) FROM item_change),"                                                 \
       "           (SELECT ifnull(max(position), 0) FROM activation)),"                                                 \
       "       (SELECT ifnull(max(user_id), 0) FROM user),"                                                             \
-      "       (SELECT ifnull(max(item_id), 0) FROM item)")                                                             \
+      "       (SELECT ifnull(max(item_id), 0) FROM item),"                                                             \
+      "       (SELECT ifnull(max(request_id), 0) FROM request)")                                                       \
     /* checking */                                                                                                     \
     X(CHECK_PAGES, BOTH, "PRAGMA integrity_check(1)")                                                                  \
     X(CHECK_KEYS, BOTH, "PRAGMA foreign_key_check")                                                                    \
     X(CHECK_TOTALS, BOTH, "SELECT (SELECT count(*) FROM user), (SELECT count(*) FROM event)")                          \
     X(CHECK_COUNTS, BOTH, "SELECT position, checksum, bytes FROM counts WHERE bytes IS NOT NULL")                      \
+    X(CHECK_PAST, BOTH,                                                                                                \
+      "SELECT 'of item ' || item_id || ' in space ' || space_id || ' before ' || until_position, checksum, vec"        \
+      " FROM feature_past")                                                                                            \
+    X(CHECK_STRAYS, BOTH,                                                                                              \
+      "SELECT (SELECT count(*) FROM request WHERE user_id NOT IN (SELECT user_id FROM user)),"                         \
+      "       (SELECT count(*) FROM list WHERE user_id <> 0 AND user_id NOT IN (SELECT user_id FROM user))")           \
     X(CHECK_MODELS, BOTH,                                                                                              \
       "SELECT m.version, p.checksum, p.bytes FROM model_part AS p JOIN model AS m ON m.model_id = p.model_id")         \
     /* users */                                                                                                        \
@@ -78,6 +85,8 @@ struct store;
     X(USER_IMPRESSIONS_MOVE, WRITER, "UPDATE OR IGNORE impression SET user_id = ?2 WHERE user_id = ?1")                \
     X(USER_IMPRESSIONS_DELETE, WRITER, "DELETE FROM impression WHERE user_id = ?1")                                    \
     X(USER_LISTS_DELETE, WRITER, "DELETE FROM list WHERE user_id = ?1")                                                \
+    X(USER_REQUESTS_MOVE, WRITER, "UPDATE request SET user_id = ?2 WHERE user_id = ?1")                                \
+    X(USER_REQUESTS_DELETE, WRITER, "DELETE FROM request WHERE user_id = ?1")                                          \
     /* impressions */                                                                                                  \
     X(IMPRESSION_ADD, WRITER,                                                                                          \
       "INSERT INTO impression(user_id, at_ms, item_id, place, recomm_id) VALUES(?1, ?2, ?3, ?4, ?5)"                   \
@@ -105,7 +114,10 @@ struct store;
     X(ITEM_CHANGED, WRITER,                                                                                            \
       "INSERT INTO item_change(position, item_id, at_ms, kind, content)"                                               \
       " SELECT position, item_id, ?2, 'item', json_object('name', name, 'title', title,"                               \
-      "  'categories', json(categories), 'attributes', json(attributes), 'price', price,"                              \
+      "  'categories', json(categories), 'attributes', json(attributes),"                                              \
+      /* JSON functions write 15 digits, which is not every number */                                                  \
+      "  'price', CASE WHEN price IS NULL OR CAST(CAST(price AS TEXT) AS REAL) = price THEN price"                     \
+      "   ELSE json(printf('%!.17g', price)) END,"                                                                     \
       "  'available', json(iif(available, 'true', 'false')), 'deleted', json(iif(deleted, 'true', 'false')),"          \
       "  'created_ms', created_ms, 'expires_ms', expires_ms) FROM item WHERE item_id = ?1")                            \
     X(ITEM_SCAN, BOTH,                                                                                                 \
@@ -117,6 +129,10 @@ struct store;
     X(SPACE_ADD, WRITER,                                                                                               \
       "INSERT INTO space(modality, encoder, dimension) VALUES(?1, ?2, ?3) RETURNING space_id")                         \
     X(SPACE_LIST, BOTH, "SELECT space_id, dimension, modality, encoder FROM space ORDER BY space_id LIMIT ?1")         \
+    X(FEATURE_KEEP, WRITER,                                                                                            \
+      "INSERT INTO feature_past(item_id, space_id, until_position, checksum, vec)"                                     \
+      " SELECT item_id, space_id, ?3, checksum, vec FROM feature"                                                      \
+      " WHERE item_id = ?1 AND space_id = ?2 AND vec <> ?4")                                                           \
     X(FEATURE_PUT, WRITER,                                                                                             \
       "INSERT INTO feature(item_id, space_id, checksum, vec) SELECT ?1, space_id, ?4, ?5 FROM space"                   \
       " WHERE space_id = ?2 AND dimension = ?3"                                                                        \
@@ -129,17 +145,17 @@ struct store;
     /* counts */                                                                                                       \
     X(COUNTS_PUT, WRITER,                                                                                              \
       "INSERT INTO counts(position, at_ms, checksum, bytes) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(position) DO UPDATE"    \
-      " SET at_ms = excluded.at_ms, checksum = excluded.checksum, bytes = excluded.bytes"                              \
-      " WHERE excluded.bytes IS NOT NULL")                                                                             \
-    X(COUNTS_FORGET, WRITER,                                                                                           \
-      "DELETE FROM counts WHERE position <= (SELECT position FROM counts ORDER BY position DESC LIMIT 1 OFFSET ?1)")   \
+      " SET checksum = excluded.checksum, bytes = excluded.bytes WHERE excluded.bytes IS NOT NULL")                    \
+    /* the few versions with bytes among all that were ever published */                                               \
     X(COUNTS_EMPTY, WRITER,                                                                                            \
-      "UPDATE counts SET bytes = NULL, checksum = NULL WHERE bytes IS NOT NULL AND position <="                        \
-      " (SELECT position FROM counts WHERE bytes IS NOT NULL ORDER BY position DESC LIMIT 1 OFFSET ?1)")               \
+      "UPDATE counts SET bytes = NULL, checksum = NULL WHERE position IN"                                              \
+      " (SELECT position FROM counts INDEXED BY counts_blob WHERE checksum IS NOT NULL"                                \
+      "  ORDER BY position DESC LIMIT -1 OFFSET ?1)")                                                                  \
     X(COUNTS_LATEST, BOTH, "SELECT position FROM counts ORDER BY position DESC LIMIT 1")                               \
+    X(COUNTS_ERASE, WRITER, "UPDATE counts SET checksum = NULL, bytes = NULL WHERE checksum IS NOT NULL")              \
     X(COUNTS_LOAD, BOTH,                                                                                               \
-      "SELECT position, checksum, bytes FROM counts WHERE position <= ?1 AND bytes IS NOT NULL"                        \
-      " ORDER BY position DESC LIMIT 1")                                                                               \
+      "SELECT position, checksum, bytes FROM counts WHERE position ="                                                  \
+      " (SELECT max(+position) FROM counts INDEXED BY counts_blob WHERE checksum IS NOT NULL AND +position <= ?1)")    \
     /* models */                                                                                                       \
     X(MODEL_ADD, WRITER,                                                                                               \
       "INSERT INTO model(version, name, sha256, created_ms, changed_ms, size_bytes, state)"                            \
@@ -199,7 +215,86 @@ struct store;
       "SELECT position, version, ifnull(previous, 0) FROM activation ORDER BY position DESC LIMIT 1")                  \
     X(ACTIVATION_AT, BOTH,                                                                                             \
       "SELECT a.position, a.version, ifnull(a.previous, 0), m.state = 'stored' FROM activation AS a"                   \
-      " JOIN model AS m ON m.version = a.version WHERE a.position = ?1")
+      " JOIN model AS m ON m.version = a.version WHERE a.position = ?1")                                               \
+    /* the past: a row of the log and its time */                                                                      \
+    X(PAST_EVENT, BOTH, "SELECT position, received_ms FROM event WHERE position >= ?1 ORDER BY position LIMIT 1")      \
+    X(PAST_CHANGE, BOTH, "SELECT position, at_ms FROM item_change WHERE position >= ?1 ORDER BY position LIMIT 1")     \
+    X(PAST_ACTIVATION, BOTH, "SELECT position, at_ms FROM activation WHERE position >= ?1 ORDER BY position LIMIT 1")  \
+    X(PAST_COUNTS, BOTH,                                                                                               \
+      "SELECT position, at_ms FROM counts WHERE at_ms <= ?1 ORDER BY at_ms DESC, position DESC LIMIT 1")               \
+    X(PAST_LAST, BOTH,                                                                                                 \
+      "SELECT max((SELECT ifnull(max(position), 0) FROM event WHERE position < ?1),"                                   \
+      "           (SELECT ifnull(max(position), 0) FROM item_change WHERE position < ?1),"                             \
+      "           (SELECT ifnull(max(position), 0) FROM activation WHERE position < ?1)), 0")                          \
+    X(PAST_MODEL, BOTH, "SELECT version FROM activation WHERE position <= ?1 ORDER BY position DESC LIMIT 1")          \
+    /* -> gives JSON as it is, also null; a change without a space is one of the item itself */                        \
+    X(PAST_ITEMS, BOTH,                                                                                                \
+      "SELECT i.item_id, json_extract(c.content, '$.name'), json_extract(c.content, '$.title'),"                       \
+      " c.content -> '$.categories', c.content -> '$.attributes', json_extract(c.content, '$.price'),"                 \
+      " json_extract(c.content, '$.available'), json_extract(c.content, '$.deleted'),"                                 \
+      " json_extract(c.content, '$.created_ms'), json_extract(c.content, '$.expires_ms'),"                             \
+      " (SELECT max(+a.position) FROM item_change AS a WHERE a.item_id = i.item_id AND +a.position <= ?1)"             \
+      " FROM item AS i CROSS JOIN item_change AS c ON c.position ="                                                    \
+      "  (SELECT l.position FROM item_change AS l WHERE l.item_id = i.item_id AND l.space_id IS NULL"                  \
+      "   AND l.position <= ?1 ORDER BY l.position DESC LIMIT 1)"                                                      \
+      " ORDER BY i.item_id")                                                                                           \
+    /* a vector holds until it is overwritten: the first that was after ?1, else the one that is there */              \
+    X(PAST_FEATURES, BOTH,                                                                                             \
+      "SELECT f.item_id, f.space_id, s.dimension, ifnull(p.checksum, f.checksum), ifnull(p.vec, f.vec)"                \
+      " FROM feature AS f LEFT JOIN space AS s ON s.space_id = f.space_id"                                             \
+      " LEFT JOIN feature_past AS p ON p.item_id = f.item_id AND p.space_id = f.space_id AND p.until_position ="       \
+      "  (SELECT min(n.until_position) FROM feature_past AS n"                                                         \
+      "   WHERE n.item_id = f.item_id AND n.space_id = f.space_id AND n.until_position > ?1)"                          \
+      " WHERE EXISTS(SELECT 1 FROM item_change AS c"                                                                   \
+      "  WHERE c.item_id = f.item_id AND c.space_id = f.space_id AND c.position <= ?1)"                                \
+      " ORDER BY f.item_id, f.space_id")                                                                               \
+    /* forgetting it: a batch as (position, time), then what lies before its end */                                    \
+    X(FORGET_CHANGES, WRITER,                                                                                          \
+      "SELECT position, at_ms FROM item_change WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3")     \
+    X(FORGET_CHANGES_DELETE, WRITER,                                                                                   \
+      "DELETE FROM item_change WHERE position IN"                                                                      \
+      " (SELECT b.position FROM item_change AS n CROSS JOIN item_change AS b"                                          \
+      "  WHERE n.position > ?1 AND n.position <= ?2"                                                                   \
+      "  AND b.item_id = n.item_id AND b.space_id IS n.space_id AND b.position < n.position)")                         \
+    X(FORGET_VECTORS_DELETE, WRITER, "DELETE FROM feature_past WHERE until_position <= ?1")                            \
+    X(FORGET_VERSIONS, WRITER,                                                                                         \
+      "SELECT c.position, (SELECT n.at_ms FROM counts AS n WHERE n.position > c.position ORDER BY n.position LIMIT 1)" \
+      " FROM counts AS c WHERE c.position < ?1 AND +c.at_ms <= ?2 AND c.checksum IS NULL"                              \
+      " ORDER BY c.position LIMIT ?3")                                                                                 \
+    X(FORGET_VERSIONS_DELETE, WRITER,                                                                                  \
+      "DELETE FROM counts WHERE position <= ?1 AND +at_ms <= ?2 AND checksum IS NULL")                                 \
+    /* the request log */                                                                                              \
+    X(REQUEST_ADD, WRITER,                                                                                             \
+      "INSERT INTO request(request_id, at_ms, user_id, recomm_id, method, scenario, experiment, variant, model,"       \
+      " counts, catalogue, at_position, now_ms, overlap, body, items, teams)"                                          \
+      " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17"                             \
+      " WHERE ?3 IS NULL OR EXISTS(SELECT 1 FROM user WHERE user_id = ?3)")                                            \
+    /* a first page looks up where the time begins, the others go on where the last one ended */                       \
+    X(REQUEST_SCAN, BOTH,                                                                                              \
+      "SELECT request_id, at_ms, ifnull(user_id, 0), recomm_id, method, scenario, experiment, variant, model,"         \
+      " counts, catalogue, at_position, now_ms, overlap, body, items, teams FROM request"                              \
+      " WHERE request_id > max(?1, iif(?1 > 0, 0, ifnull("                                                             \
+      "  (SELECT min(+request_id) - 1 FROM request WHERE at_ms >= ?2 AND at_ms < ?3), 0)))"                            \
+      " AND +at_ms >= ?2 AND +at_ms < ?3 ORDER BY request_id LIMIT ?4")                                                \
+    X(REQUEST_FORGET, WRITER,                                                                                          \
+      "DELETE FROM request WHERE request_id IN"                                                                        \
+      " (SELECT request_id FROM request WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)")                                    \
+    X(EXPOSURE_SCAN, BOTH,                                                                                             \
+      "SELECT request_id, user_id, recomm_id, variant, overlap, items, teams FROM request"                             \
+      " WHERE experiment = ?1 AND experiment <> '' AND +user_id IS NOT NULL AND +at_ms >= ?2 AND +at_ms < ?3"          \
+      " ORDER BY user_id, request_id")                                                                                 \
+    X(EXPOSURE_EVENTS, BOTH,                                                                                           \
+      "SELECT behaviour, item_id FROM event WHERE user_id = ?1 AND recomm_id = ?2 AND recomm_id IS NOT NULL"           \
+      " ORDER BY position")                                                                                            \
+    /* stored lists */                                                                                                 \
+    X(LIST_PUT, WRITER,                                                                                                \
+      "INSERT INTO list(user_id, name, model, counts, catalogue, at_position, now_ms, content)"                        \
+      " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE ?1 = 0 OR EXISTS(SELECT 1 FROM user WHERE user_id = ?1)"           \
+      " ON CONFLICT(user_id, name) DO UPDATE SET model = excluded.model, counts = excluded.counts,"                    \
+      " catalogue = excluded.catalogue, at_position = excluded.at_position, now_ms = excluded.now_ms,"                 \
+      " content = excluded.content")                                                                                   \
+    X(LIST_GET, BOTH,                                                                                                  \
+      "SELECT model, counts, catalogue, at_position, now_ms, content FROM list WHERE user_id = ?1 AND name = ?2")
 /* clang-format on */
 
 enum sql {

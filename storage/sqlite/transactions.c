@@ -6,7 +6,8 @@
 
 static const char *const total_names[TOTAL_COUNT] = {
     [TOTAL_USERS] = "users",     [TOTAL_EVENTS] = "events",   [TOTAL_POSITION] = "position",
-    [TOTAL_USER_ID] = "user_id", [TOTAL_ITEM_ID] = "item_id", [TOTAL_MERGED] = "merged",
+    [TOTAL_USER_ID] = "user_id", [TOTAL_ITEM_ID] = "item_id", [TOTAL_REQUEST_ID] = "request_id",
+    [TOTAL_MERGED] = "merged",   [TOTAL_PAST_MS] = "past_ms", [TOTAL_FORGOTTEN] = "forgotten",
 };
 
 /* ---- totals */
@@ -33,7 +34,7 @@ bool totals_load(struct store *store, struct status *st)
     sqlite3_stmt *s = sql_use(store, SQL_LARGEST);
     bool row = false;
     const bool ok = sql_step(store, SQL_LARGEST, &row, st);
-    for (int i = TOTAL_POSITION; ok && row && i <= TOTAL_ITEM_ID; i++) {
+    for (int i = TOTAL_POSITION; ok && row && i <= TOTAL_REQUEST_ID; i++) {
         const int64_t largest = sqlite3_column_int64(s, i - TOTAL_POSITION);
         if (loaded[i] < largest)
             loaded[i] = largest;

@@ -92,9 +92,12 @@ static bool move_events(struct store *store, int64_t from, int64_t into, int64_t
     if (!sql_run(store, SQL_USER_EVENTS_DELETE, sqlite3_bind_int64(s, 1, from), st))
         return false;
     *duplicates = sqlite3_changes64(store->db);
-    s = sql_use(store, SQL_USER_IMPRESSIONS_MOVE);
-    if (!sql_run(store, SQL_USER_IMPRESSIONS_MOVE, sqlite3_bind_int64(s, 1, from) | sqlite3_bind_int64(s, 2, into), st))
-        return false;
+    static const enum sql moves[] = {SQL_USER_IMPRESSIONS_MOVE, SQL_USER_REQUESTS_MOVE};
+    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
+        s = sql_use(store, moves[i]);
+        if (!sql_run(store, moves[i], sqlite3_bind_int64(s, 1, from) | sqlite3_bind_int64(s, 2, into), st))
+            return false;
+    }
     static const enum sql rest[] = {SQL_USER_IMPRESSIONS_DELETE, SQL_USER_LISTS_DELETE, SQL_USER_DELETE};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         if (!sql_run(store, rest[i], sqlite3_bind_int64(sql_use(store, rest[i]), 1, from), st))
@@ -148,6 +151,40 @@ bool store_user_merge(struct store *store, const char *from, const char *into, i
     *position = store->current[TOTAL_POSITION];
     if (!*renamed)
         store->current[TOTAL_MERGED] = *position;
+    return true;
+}
+
+static bool delete_rows(struct store *store, enum sql which, int64_t user_id, int64_t *deleted, struct status *st)
+{
+    if (!sql_run(store, which, sqlite3_bind_int64(sql_use(store, which), 1, user_id), st))
+        return false;
+    *deleted = sqlite3_changes64(store->db);
+    return true;
+}
+
+bool store_user_erase(struct store *store, const char *name, struct store_erasure *erased, int64_t *position,
+                      struct status *st)
+{
+    struct store_erasure gone = {0};
+    int64_t user_id, lists, names;
+    if (!store_user_find(store, name, false, &user_id, NULL, st))
+        return false;
+    if (user_id == 0)
+        return status_fail_field(st, STATUS_NOT_FOUND, "UNKNOWN_USER", "user", "there is no user '%.64s'", name);
+    if (!transaction_open(store, st) || !delete_rows(store, SQL_USER_EVENTS_DELETE, user_id, &gone.events, st) ||
+        !delete_rows(store, SQL_USER_IMPRESSIONS_DELETE, user_id, &gone.impressions, st) ||
+        !delete_rows(store, SQL_USER_REQUESTS_DELETE, user_id, &gone.requests, st) ||
+        !delete_rows(store, SQL_USER_LISTS_DELETE, user_id, &lists, st) ||
+        !delete_rows(store, SQL_USER_DELETE, user_id, &names, st))
+        return false;
+    sql_use(store, SQL_COUNTS_ERASE); /* the user's share is in these sums */
+    if (!sql_run(store, SQL_COUNTS_ERASE, SQLITE_OK, st))
+        return false;
+    store->current[TOTAL_USERS]--;
+    store->current[TOTAL_EVENTS] -= gone.events;
+    totals_take(store, TOTAL_POSITION);
+    *position = store->current[TOTAL_MERGED] = store->current[TOTAL_POSITION];
+    *erased = gone;
     return true;
 }
 

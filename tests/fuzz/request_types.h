@@ -26,6 +26,7 @@ static const ProtobufCMessageDescriptor *const request_types[] = {
     &recsys__recommend_request__descriptor,
     &recsys__rank_request__descriptor,
     &recsys__similar_request__descriptor,
+    &recsys__list_put_request__descriptor,
     &recsys__model_put_request__descriptor,
     &recsys__model_get_request__descriptor,
     &recsys__model_list_request__descriptor,
@@ -42,6 +43,14 @@ static const ProtobufCMessageDescriptor *const request_types[] = {
     &recsys__feedback_report_request__descriptor,
     &recsys__scenario_list_request__descriptor,
     &recsys__scenario_reload_request__descriptor,
+    &recsys__explain_request__descriptor,
+    &recsys__user_erase_request__descriptor,
+    &recsys__model_load_request__descriptor,
+    &recsys__model_unload_request__descriptor,
+    &recsys__experiment_list_request__descriptor,
+    &recsys__experiment_reload_request__descriptor,
+    &recsys__experiment_report_request__descriptor,
+    &recsys__replay_request__descriptor,
 };
 
 #define REQUEST_TYPES_COUNT (sizeof request_types / sizeof *request_types)

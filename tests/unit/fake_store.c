@@ -235,3 +235,20 @@ bool store_feature_scan(struct store *store,
     }
     return finish_read(store, st);
 }
+
+/* Nobody asks a fake for its past. */
+bool store_past_items(struct store *store, int64_t position, bool (*each)(void *context, const struct store_item *item),
+                      void *context, struct status *st)
+{
+    (void)position;
+    return store_item_scan(store, each, context, st);
+}
+
+bool store_past_features(struct store *store, int64_t position,
+                         bool (*each)(void *context, uint32_t item_id, uint32_t space_id, const float *values,
+                                      int32_t dimension),
+                         void *context, struct status *st)
+{
+    (void)position;
+    return store_feature_scan(store, each, context, st);
+}

@@ -51,6 +51,7 @@ static void init_other(struct config *config)
 #undef OTHER_TEXT
     config->storage_batch_ms = 0.1;
     strcpy(config->storage_durability, "normal");
+    strcpy(config->requests_log, "all");
     strcpy(config->log_level, "debug");
     strcpy(config->log_format, "json");
     strcpy(config->server_listen[0], "tcp://[::1]:7411");

@@ -4,11 +4,10 @@
  * writes, syncs. However it ends, what was acknowledged is there afterwards, and of what was not either nothing or all
  * of one transaction. */
 #include "storage/store.h"
+#include "tests/unit/store_faults.h"
 
 #include <criterion/criterion.h>
-#include <errno.h>
 #include <ftw.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,125 +47,6 @@ static void tear_down(void)
 
 TestSuite(store_faults, .init = set_up, .fini = tear_down);
 
-/* ---- faults */
-
-/* Counts the calls that could fail; the one numbered `fail_at` does, and with `stays` all after it. */
-static struct {
-    long calls, fail_at, failed; /* fail_at 0: never */
-    bool stays;
-    bool full; /* what a failing write says: no space, or an I/O error */
-} fault;
-
-static bool fails_now(void)
-{
-    fault.calls++;
-    const bool fails = fault.fail_at > 0 && (fault.stays ? fault.calls >= fault.fail_at : fault.calls == fault.fail_at);
-    fault.failed += fails;
-    return fails;
-}
-
-static void arm(long fail_at, bool stays)
-{
-    fault.calls = fault.failed = 0;
-    fault.fail_at = fail_at;
-    fault.stays = stays;
-}
-
-static sqlite3_mem_methods real_memory;
-
-static void *faulty_malloc(int size)
-{
-    return fails_now() ? NULL : real_memory.xMalloc(size);
-}
-
-static void *faulty_realloc(void *old, int size)
-{
-    return fails_now() ? NULL : real_memory.xRealloc(old, size);
-}
-
-static void use_faulty_memory(void)
-{
-    cr_assert_eq(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real_memory), SQLITE_OK);
-    sqlite3_mem_methods faulty = real_memory;
-    faulty.xMalloc = faulty_malloc;
-    faulty.xRealloc = faulty_realloc;
-    cr_assert_eq(sqlite3_config(SQLITE_CONFIG_MALLOC, &faulty), SQLITE_OK);
-    cr_assert_eq(sqlite3_initialize(), SQLITE_OK);
-}
-
-/* The unix VFS has several method tables; each gets a twin whose first member is what SQLite sees. */
-struct twin {
-    sqlite3_io_methods seen;
-    const sqlite3_io_methods *real;
-};
-static struct twin twins[8];
-static sqlite3_vfs *real_vfs;
-
-static const sqlite3_io_methods *real_of(sqlite3_file *file)
-{
-    return ((const struct twin *)(const void *)file->pMethods)->real;
-}
-
-static int say(int io_error)
-{
-    errno = fault.full ? ENOSPC : EIO;
-    return fault.full ? SQLITE_FULL : io_error;
-}
-
-/* Half of what should have been written arrives: the worst that a disk does. */
-static int faulty_write(sqlite3_file *file, const void *bytes, int size, sqlite3_int64 offset)
-{
-    if (!fails_now())
-        return real_of(file)->xWrite(file, bytes, size, offset);
-    (void)real_of(file)->xWrite(file, bytes, size / 2, offset);
-    return say(SQLITE_IOERR_WRITE);
-}
-
-static int faulty_sync(sqlite3_file *file, int flags)
-{
-    return fails_now() ? say(SQLITE_IOERR_FSYNC) : real_of(file)->xSync(file, flags);
-}
-
-static int faulty_truncate(sqlite3_file *file, sqlite3_int64 size)
-{
-    return fails_now() ? say(SQLITE_IOERR_TRUNCATE) : real_of(file)->xTruncate(file, size);
-}
-
-static const sqlite3_io_methods *twin_of(const sqlite3_io_methods *real)
-{
-    struct twin *twin = twins;
-    while (twin->real != NULL && twin->real != real)
-        twin++;
-    cr_assert(twin < twins + sizeof twins / sizeof twins[0] - 1);
-    twin->real = real;
-    twin->seen = *real;
-    twin->seen.xWrite = faulty_write;
-    twin->seen.xSync = faulty_sync;
-    twin->seen.xTruncate = faulty_truncate;
-    return &twin->seen;
-}
-
-static int faulty_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out_flags)
-{
-    (void)vfs;
-    const int code = real_vfs->xOpen(real_vfs, name, file, flags, out_flags);
-    if (file->pMethods != NULL)
-        file->pMethods = twin_of(file->pMethods);
-    return code;
-}
-
-static void use_faulty_disk(bool full)
-{
-    static sqlite3_vfs faulty;
-    real_vfs = sqlite3_vfs_find(NULL);
-    cr_assert_not_null(real_vfs);
-    faulty = *real_vfs;
-    faulty.zName = "faulty";
-    faulty.xOpen = faulty_open;
-    cr_assert_eq(sqlite3_vfs_register(&faulty, 1), SQLITE_OK);
-    fault.full = full;
-}
-
 /* ---- a life of a store */
 
 static bool write_events(struct store *store, int64_t user_id, int step, struct status *st)
@@ -177,22 +57,38 @@ static bool write_events(struct store *store, int64_t user_id, int step, struct 
         snprintf(key, sizeof key, "%d-%d", step, i);
         struct store_event event = {
             .ts_ms = 1000 - i, .user_id = user_id, .item_id = 1, .behaviour = 1, .has_value = true, .value = step};
-        const struct store_event_extra extra = {.received_ms = 1, .recomm_id = "r", .key = key};
+        const struct store_event_extra extra = {.received_ms = step + 1, .recomm_id = "r", .key = key};
         if (!store_event_append(store, &event, &extra, &duplicate, st))
             return false;
     }
     return true;
 }
 
+static bool write_lists(struct store *store, int64_t user_id, int step, struct status *st)
+{
+    uint32_t item_ids[2] = {1, 2};
+    float scores[2] = {2, 1};
+    const struct store_list list = {.model = "v", .item_ids = item_ids, .scores = scores, .count = 2};
+    struct store_request request = {.at_ms = step + 1,
+                                    .user_id = user_id,
+                                    .recomm_id = "r",
+                                    .experiment = "x",
+                                    .overlap = -1,
+                                    .items = item_ids,
+                                    .item_count = 2};
+    return store_list_put(store, user_id, "home", &list, st) && store_request_add(store, &request, st);
+}
+
 /* One transaction with a bit of everything. */
 static bool write_step(struct store *store, int step, struct status *st)
 {
-    float values[DIMENSION] = {0};
+    float values[DIMENSION] = {0}, older[DIMENSION] = {0};
     static const char blob[20000];
     char name[32];
     int64_t user_id, position;
     uint8_t behaviour;
-    values[step] = 1;
+    const int64_t at_ms = step + 1;
+    values[step] = older[step + 1] = 1;
     snprintf(name, sizeof name, "name-%d", step);
     struct store_item item = {.name = name, .title = "title", .expires_ms = INT64_MAX};
     struct store_space space = {.dimension = DIMENSION, .modality = "text", .encoder = "e@1"};
@@ -200,11 +96,14 @@ static bool write_step(struct store *store, int step, struct status *st)
     snprintf(model.version, sizeof model.version, "v%d", step);
     return store_begin(store, st) && store_user_find(store, name, true, &user_id, NULL, st) &&
            store_behaviour_find(store, name, true, &behaviour, st) && write_events(store, user_id, step, st) &&
-           store_item_put(store, &item, 1, st) && store_space_put(store, &space, st) &&
-           store_feature_put(store, item.item_id, &space, values, 1, &position, st) &&
-           store_counts_put(store, step + 1, 1, blob, sizeof blob, st) &&
+           write_lists(store, user_id, step, st) && store_item_put(store, &item, at_ms, st) &&
+           store_space_put(store, &space, st) &&
+           store_feature_put(store, item.item_id, &space, older, at_ms, &position, st) &&
+           store_feature_put(store, item.item_id, &space, values, at_ms, &position, st) &&
+           store_counts_put(store, step + 1, at_ms, blob, sizeof blob, st) &&
            store_model_put(store, &model, blob, 5000, st) &&
-           store_activation_put(store, model.version, step + 1, 1, st) && store_commit(store, st);
+           store_activation_put(store, model.version, step + 1, at_ms, st) &&
+           store_past_forget(store, step - 1, 100, st) && store_commit(store, st);
 }
 
 static bool ignore_event(void *context, const struct store_event *event)
@@ -233,6 +132,39 @@ static bool ignore_feature(void *context, uint32_t item_id, uint32_t space_id, c
     return true;
 }
 
+static bool see_request(void *context, const struct store_request *request)
+{
+    cr_assert(request->item_count == 2 && request->items[1] == 2 && request->teams == NULL);
+    ++*(int *)context;
+    return true;
+}
+
+static bool see_exposure(void *context, const struct store_exposure *exposure)
+{
+    cr_assert(exposure->item_count == 2 && exposure->behaviour <= 1);
+    ++*(int *)context;
+    return true;
+}
+
+static bool read_past(struct store *store, struct status *st)
+{
+    struct store_list list = {0};
+    char version[97];
+    int64_t position, begin_ms;
+    int seen = 0;
+    const bool ok = store_past_begin(store, &begin_ms, st) && store_past_position(store, STEPS - 1, &position, st) &&
+                    store_past_items(store, position, ignore_item, &seen, st) &&
+                    store_past_features(store, position, ignore_feature, &seen, st) &&
+                    store_past_features(store, position - 2, ignore_feature, &seen, st) &&
+                    store_past_model(store, position, version, st) &&
+                    store_past_counts(store, STEPS - 1, &position, st) &&
+                    store_request_scan(store, 0, 0, INT64_MAX, 99, see_request, &seen, st) &&
+                    store_exposure_scan(store, "x", 0, INT64_MAX, see_exposure, &seen, st) &&
+                    store_list_get(store, 1, "home", &list, st);
+    free(list.item_ids);
+    return ok;
+}
+
 /* Every way to read. False with a status; what was read is right in any case. */
 static bool read_all(struct store *store, struct status *st)
 {
@@ -246,15 +178,15 @@ static bool read_all(struct store *store, struct status *st)
     int64_t position;
     bool more;
     int seen = 0;
-    const bool ok = store_read_begin(store, st) && store_event_scan(store, 0, INT64_MAX, ignore_event, &seen, st) &&
-                    store_event_history(store, 1, INT64_MAX, events, 8, &count, &more, st) &&
-                    store_event_tail(store, 0, INT64_MAX, events, 8, &count, st) &&
-                    store_user_list(store, -1, 0, 1024, users, STEPS, &count, st) &&
-                    store_item_scan(store, ignore_item, &seen, st) &&
-                    store_feature_scan(store, ignore_feature, &seen, st) && store_sizes(store, &sizes, st) &&
-                    store_counts_load(store, INT64_MAX, &position, &counts, &size, st) &&
-                    store_activation_latest(store, version, st) &&
-                    (version[0] == '\0' || store_model_load(store, version, &model, &bytes, &size, st));
+    const bool ok =
+        store_read_begin(store, st) && store_event_scan(store, 0, INT64_MAX, ignore_event, &seen, st) &&
+        store_event_history(store, 1, INT64_MAX, events, 8, &count, &more, st) &&
+        store_event_tail(store, 0, INT64_MAX, events, 8, &count, st) &&
+        store_user_list(store, -1, 0, 1024, users, STEPS, &count, st) &&
+        store_item_scan(store, ignore_item, &seen, st) && store_feature_scan(store, ignore_feature, &seen, st) &&
+        store_sizes(store, &sizes, st) && store_counts_load(store, INT64_MAX, &position, &counts, &size, st) &&
+        store_activation_latest(store, version, st) &&
+        (version[0] == '\0' || store_model_load(store, version, &model, &bytes, &size, st)) && read_past(store, st);
     free(counts);
     free(bytes);
     store_read_end(store);
@@ -340,12 +272,16 @@ static void expect_prefix(const struct outcome *outcome)
         cr_assert_eq(events_of(store, step), 0, "fault %ld: step %d is there in part", fault.fail_at, step);
     cr_assert(store_item_scan(store, ignore_item, &items, &st));
     cr_assert_eq(items, stored);
+    int requests = 0, exposures = 0;
+    cr_assert(store_request_scan(store, 0, 0, INT64_MAX, 99, see_request, &requests, &st));
+    cr_assert(store_exposure_scan(store, "x", 0, INT64_MAX, see_exposure, &exposures, &st));
+    cr_assert(requests == stored && exposures == stored * (1 + EVENTS_PER_STEP), "%d, %d", requests, exposures);
     struct store_sizes sizes;
     cr_assert(store_sizes(store, &sizes, &st));
     cr_assert(sizes.users == stored && sizes.events == stored * EVENTS_PER_STEP);
     int64_t position;
     cr_assert(store_position(store, &position, &st));
-    cr_assert_geq(position, stored * (EVENTS_PER_STEP + 3));
+    cr_assert_geq(position, stored * (EVENTS_PER_STEP + 4));
     store_close(store);
 }
 

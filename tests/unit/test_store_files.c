@@ -103,7 +103,7 @@ Test(store_files, a_new_database_has_its_marks_and_plans)
 {
     store_close(writer());
     expect_query("PRAGMA application_id", "1380143961");
-    expect_query("PRAGMA user_version", "3");
+    expect_query("PRAGMA user_version", "4");
     expect_query("PRAGMA page_size", "8192");
     expect_query("PRAGMA journal_mode", "wal");
     expect_query("SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND NOT strict AND name NOT LIKE "
@@ -172,7 +172,7 @@ Test(store_files, what_is_not_ours_is_refused_untouched)
         const char *reason, *words;
     } cases[] = {
         {"PRAGMA user_version = 7", STATUS_FAILED_PRECONDITION, "SCHEMA_TOO_NEW", "version 7"},
-        {"PRAGMA user_version = 7", STATUS_FAILED_PRECONDITION, "SCHEMA_TOO_NEW", "up to 3"},
+        {"PRAGMA user_version = 7", STATUS_FAILED_PRECONDITION, "SCHEMA_TOO_NEW", "up to 4"},
         {"PRAGMA application_id = 5", STATUS_DATA_LOSS, "STORE_CORRUPT", "0x00000005"},
         {"PRAGMA user_version = 0", STATUS_DATA_LOSS, "STORE_CORRUPT", "user_version 0"},
         {NULL, STATUS_DATA_LOSS, "STORE_CORRUPT", "not a database"},
@@ -205,7 +205,7 @@ Test(store_files, a_start_that_was_cut_short_is_taken_up)
     write_file(path, "", 0);
     refused(false, STATUS_NOT_FOUND, "NO_DATABASE", "empty");
     store_close(writer());
-    expect_query("PRAGMA user_version", "3");
+    expect_query("PRAGMA user_version", "4");
     struct stat is;
     cr_assert(stat(dir, &is) == 0 && (is.st_mode & 0777) == 0755, "the mode of a directory that was there stays");
 
@@ -213,7 +213,7 @@ Test(store_files, a_start_that_was_cut_short_is_taken_up)
     cr_assert_eq(mkdir(dir, 0700), 0);
     run_sql("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; COMMIT");
     store_close(writer());
-    expect_query("PRAGMA user_version", "3");
+    expect_query("PRAGMA user_version", "4");
 
     snprintf(dir, sizeof dir, "%s/third", top);
     cr_assert_eq(mkdir(dir, 0700), 0);

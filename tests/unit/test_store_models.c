@@ -7,7 +7,7 @@ TestSuite(store_models, .init = set_up, .fini = tear_down);
 
 /* ---- counts and models */
 
-Test(store_models, counts_keep_sixteen_versions_and_two_blobs)
+Test(store_models, counts_keep_every_version_and_two_blobs)
 {
     struct store *store = writer();
     int64_t position = -1;
@@ -25,7 +25,8 @@ Test(store_models, counts_keep_sixteen_versions_and_two_blobs)
     }
     OK(store_counts_put(store, 2000, 21, NULL, 0, &st)); /* published again: its blob stays */
     OK(store_commit(store, &st));
-    expect_query("SELECT min(position) || ',' || count(*) || ',' || count(bytes) FROM counts", "500,16,2");
+    expect_query("SELECT min(position) || ',' || count(*) || ',' || count(bytes) FROM counts", "100,20,2");
+    expect_query("SELECT at_ms FROM counts WHERE position = 2000", "20");
     OK(store_counts_latest(store, &position, &st));
     cr_assert_eq(position, 2000);
     static const struct {
@@ -302,7 +303,9 @@ Test(store_models, models_of_the_first_version_are_taken_along)
     size_t size = 0;
     store_close(writer());
     run_sql(
-        "DROP INDEX event_list; DROP TABLE impression; DROP TABLE model_part; DROP TABLE activation; DROP TABLE model;"
+        "DROP INDEX item_change_item; DROP INDEX counts_time; DROP INDEX counts_blob; DROP TABLE feature_past;"
+        "DROP TABLE request; DROP INDEX event_list; DROP TABLE impression;"
+        "DROP TABLE model_part; DROP TABLE activation; DROP TABLE model;"
         "CREATE TABLE model(model_id INTEGER PRIMARY KEY, version TEXT NOT NULL UNIQUE, name TEXT NOT NULL,"
         " sha256 TEXT NOT NULL, created_ms INTEGER NOT NULL, checksum INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;"
         "CREATE TABLE activation(position INTEGER PRIMARY KEY, version TEXT NOT NULL REFERENCES model(version),"
@@ -324,5 +327,5 @@ Test(store_models, models_of_the_first_version_are_taken_along)
     expect_models(store, "default-1 6 {} -|");
     OK(store_check(store, &st));
     store_close(store);
-    expect_query("PRAGMA user_version", "3");
+    expect_query("PRAGMA user_version", "4");
 }
