@@ -435,6 +435,7 @@ static bool read_document(struct reader *r, struct experiments *experiments)
         return false;
     r->document = &document;
     ok = read_all(r, experiments);
+    r->document = NULL;
     yaml_document_delete(&document);
     return ok;
 }

@@ -370,8 +370,9 @@ static bool read_document(struct reader *r)
         if (!read_languages(r))
             return false;
     }
-    if (!next(r) || !next(r)) /* the ends of document and file */
-        return false;
+    for (int ends = 0; ends < 2; ends++) /* of document and file */
+        if (!next(r))
+            return false;
     return r->event.type == YAML_STREAM_END_EVENT || bad(r, "a second document");
 }
 

@@ -473,7 +473,8 @@ Test(json_rpc, replies_show_their_top_level_and_leave_out_the_empty_below)
     Recsys__RankedList list = RECSYS__RANKED_LIST__INIT;
     expect_json(&list.base,
                 "{\"items\":[],\"recomm_id\":\"\",\"model\":\"\",\"counts\":\"\",\"catalogue\":\"\",\"seq\":\"\","
-                "\"now_ms\":\"0\",\"took_us\":\"0\",\"degraded\":[],\"shortened\":\"\",\"filled\":\"\",\"unknown\":[],\"funnel\":[],\"history\":[],\"experiment\":\"\",\"variant\":\"\"}",
+                "\"now_ms\":\"0\",\"took_us\":\"0\",\"degraded\":[],\"shortened\":\"\",\"filled\":\"\",\"unknown\":[],"
+                "\"funnel\":[],\"history\":[],\"experiment\":\"\",\"variant\":\"\"}",
                 "empty list");
     item.item = "x";
     item.score = 0.1;
@@ -483,8 +484,10 @@ Test(json_rpc, replies_show_their_top_level_and_leave_out_the_empty_below)
     json_t *value = json_rpc_encode(&list.base);
     cr_expect_str_eq(json_string_value(json_object_get(value, "now_ms")), "9007199254740993");
     json_decref(value);
-    expect_json(&item.base, "{\"item\":\"x\",\"score\":0.1,\"source\":\"\",\"parts\":{},\"label\":\"\",\"terms\":[],\"reason\":\"\"}",
-                "item at the top");
+    expect_json(
+        &item.base,
+        "{\"item\":\"x\",\"score\":0.1,\"source\":\"\",\"parts\":{},\"label\":\"\",\"terms\":[],\"reason\":\"\"}",
+        "item at the top");
     part.key = "text";
     part.value = -0.25;
     item.parts = parts;
@@ -516,10 +519,11 @@ Test(json_rpc, what_json_cannot_hold_is_replaced)
                 "b\xe2\x82";
     item.source = NULL;
     item.score = NAN;
-    expect_json(&item.base,
-                "{\"item\":\"a\xef\xbf\xbd"
-                "b\xef\xbf\xbd\",\"score\":null,\"source\":\"\",\"parts\":{},\"label\":\"\",\"terms\":[],\"reason\":\"\"}",
-                "item");
+    expect_json(
+        &item.base,
+        "{\"item\":\"a\xef\xbf\xbd"
+        "b\xef\xbf\xbd\",\"score\":null,\"source\":\"\",\"parts\":{},\"label\":\"\",\"terms\":[],\"reason\":\"\"}",
+        "item");
     Recsys__ReplyHeader header = RECSYS__REPLY_HEADER__INIT;
     header.request_id = UINT64_MAX;
     header.code = UINT32_MAX;
