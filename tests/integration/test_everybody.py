@@ -127,11 +127,13 @@ class Everybody(SharedDaemon):
         self.assertTrue(all(int(i[1:]) % 2 == 1 for i in names(reply)))
 
     def test_bad_examples(self):
-        for field, like in (("like[0]", {}), ("like[0]", {"item": "a", "values": [1.0]}), ("like[0]", {"values": [1.0]}),
-                            ("like[0]", {"item": "a", "weight": 0}), ("like", {"item": item_name(1), "modalities": ["smell"]}),
-                            ("like", {"values": [1.0], "modalities": ["text"]}),
-                            ("like", {"values": [0.0] * shop.TEXT, "modalities": ["text"]})):
-            self.assertEqual(self.refused(INVALID_ARGUMENT, "similar", like=[like]).field, field, like)
+        zeros = {"values": [0.0] * shop.TEXT, "modalities": ["text"]}
+        for like in ({}, {"item": "a", "values": [1.0]}, {"values": [1.0]}, {"item": "a", "weight": 0},
+                     {"item": item_name(1), "modalities": ["smell"]}, {"values": [1.0], "modalities": ["text"]}, zeros):
+            self.assertEqual(self.refused(INVALID_ARGUMENT, "similar", like=[like]).field, "like[0]", like)
+        good = {"item": item_name(1)}
+        self.assertEqual(self.refused(INVALID_ARGUMENT, "similar", like=[good, zeros]).field, "like[1]")
+        self.assertEqual(self.refused(INVALID_ARGUMENT, "similar", like=[good], unlike=[good, zeros]).field, "unlike[1]")
         self.assertEqual(self.refused(INVALID_ARGUMENT, "similar").field, "items")
 
     # ---- for everybody, for a cart
