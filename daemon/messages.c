@@ -26,6 +26,7 @@ static const struct message {
     {"date", "day month", "{day} {month}"},
     {"date_year", "day month year", "{day} {month} {year}"},
     {"join", "first second", "{first}; {second}"},
+    {"join_faint", "first second", "{first}; to a small part, {second}"},
     /* why: the events of the user */
     {"stream_same", "modality event", "its {modality} resembles that of {event}"},
     {"stream_cross", "pick modality event", "its {pick} led to {event}, and its {modality} fits"},

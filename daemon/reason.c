@@ -8,6 +8,7 @@
 
 #define ELLIPSIS  "\xe2\x80\xa6"
 #define FEW_TERMS 32
+#define FAINT     .1f
 
 /* ---- which terms */
 
@@ -326,10 +327,10 @@ static const char *say_source(const struct wording *w)
     }
 }
 
-static const char *join(const struct wording *w, const char *first, const char *second)
+static const char *join(const struct wording *w, const char *key, const char *first, const char *second)
 {
     const struct messages_value values[] = {{"first", first}, {"second", second}};
-    return say(w, "join", values, 2);
+    return say(w, key, values, 2);
 }
 
 const char **reason_memory(const struct engine_answer *answer, struct arena *arena)
@@ -346,7 +347,7 @@ const char *reason_of(const struct language *language, const struct engine_answe
         return NULL;
     const struct engine_term *terms = choice.terms;
     if (choice.placed && choice.count == 1)
-        return join(&w, say_placed(&w), say_term(&w, &terms[0], false));
+        return join(&w, "join", say_placed(&w), say_term(&w, &terms[0], false));
     if (choice.placed)
         return say_placed(&w);
     if (choice.count == 0)
@@ -354,5 +355,7 @@ const char *reason_of(const struct language *language, const struct engine_answe
     if (choice.count == 1)
         return say_term(&w, &terms[0], false);
     const bool again = names_event(answer, &terms[0]) && terms[0].event == terms[1].event;
-    return join(&w, say_term(&w, &terms[0], false), say_term(&w, &terms[1], again));
+    const bool faint =
+        terms[1].value < FAINT * terms[0].value; /* it is told of all the same, but not as if it were much */
+    return join(&w, faint ? "join_faint" : "join", say_term(&w, &terms[0], false), say_term(&w, &terms[1], again));
 }

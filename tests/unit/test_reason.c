@@ -192,9 +192,10 @@ Test(reason, an_event_is_named_in_full_once)
 Test(reason, a_first_clause_without_an_event_is_followed_by_one)
 {
     expect(TERMS(OTHER(TERM_POPULARITY, 100), NEXT(0.001f, 0)),
-           "many people like it; others who came across the Winter boots you bought on 3 May came to this next");
+           "many people like it; to a small part, others who came across the Winter boots you bought on 3 May came to "
+           "this next");
     expect(TERMS(SEQUENCE(100, "text"), NEXT(2, 0), STREAM(1, 1, "text", "text")),
-           "it fits what you have been looking at, mostly by its description; "
+           "it fits what you have been looking at, mostly by its description; to a small part, "
            "its description resembles that of the Scarf you looked at on 1 April");
     expect(TERMS(OTHER(TERM_POPULARITY, 2), OTHER(TERM_RECENT, 1), SEQUENCE(1, "text"), STREAM(1, -1, "text", "text"),
                  NEXT(1, -1)),
