@@ -487,6 +487,33 @@ class Scenarios(SharedDaemon):
         self.assertTrue(all(int(i[1:]) % 2 == 1 for i in names(mine)))
         self.assertIn("values", self.client.call("top", by="newest", scenario="cheap")["items"][0])
 
+    def test_context(self):
+        """What a request says of itself decides whether a preset's rule holds."""
+        self.write("shop:\n  n: 40\n  boost:\n    - {add: 5, when: [{field: context.device, any: [phone]},"
+                   " {field: category, any: [odd]}]}\n"
+                   "  filter:\n    must_not:\n      - {field: context.campaign, any: [sale]}\n")
+        self.client.call("scenario.reload")
+
+        def ask(**context):
+            return self.client.call("recommend", user="u", scenario="shop", context=context)
+        phone, desk = ask(device="phone"), ask(device="desk")
+        self.assertTrue(all(int(i[1:]) % 2 for i in names(phone)[:20]))
+        self.assertEqual([i["parts"].get("boost") for i in phone["items"][:20]], [5] * 20)
+        self.assertTrue(all(not i["parts"].get("boost") for i in desk["items"]))
+        self.assertEqual(names(ask()), names(desk))
+        self.assertEqual(names(ask(campaign="sale")), [])
+        self.assertEqual(len(names(ask(campaign="none", device="tv"))), 40)
+        for condition, device, count in (({"min": 2}, "3", 40), ({"min": 2}, "1", 0), ({"max": 2}, "x", 0),
+                                         ({"exists": True}, None, 0), ({"exists": False}, None, 40), ({"none": ["tv"]}, "tv", 0),
+                                         ({"none": ["tv"]}, None, 40), ({"any": ["tv"]}, None, 0)):
+            must = [dict(condition, field="context.device")]
+            reply = self.client.call("recommend", user="u", n=40, filter={"must": must},
+                                     context={} if device is None else {"device": device})
+            self.assertEqual(len(names(reply)), count, (condition, device))
+        with self.assertRaises(RpcError) as caught:
+            self.client.call("recommend", user="u", context={"k%d" % i: "v" for i in range(17)})
+        self.assertEqual(caught.exception.field, "context")
+
     def test_list(self):
         listed = self.client.call("scenario.list")["scenarios"]
         self.assertEqual([s["name"] for s in listed], ["home", "cheap"])
