@@ -152,7 +152,7 @@ struct engine_request {
     const struct rules *rules;              /* NULL: none */
     enum engine_explain explain;            /* REASON and FULL: the items come with their terms */
     bool funnel;                            /* count what is left after each stage */
-    const int64_t *without;                 /* positions of events that are taken as not happened */
+    const int64_t *without;                 /* positions of events that are taken as not happened, ascending */
     size_t without_count;
     const char *trace; /* an item: what becomes of it; NULL: none */
 };
@@ -247,6 +247,7 @@ struct engine_trace {
     bool deleted;           /* it has, but not any more */
     enum engine_stage lost; /* the first stage that it did not pass; STAGE_COUNT: it is listed */
     size_t place;           /* on the list, from 1; 0: not there */
+    bool scanned;           /* the shop is so large that only the best of a scan were scored */
     bool scored;            /* it has a score: `item` is filled */
     size_t by_score;        /* place among what qualifies by score alone, from 1; 0: not known */
     struct engine_item item;

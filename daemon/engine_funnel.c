@@ -54,6 +54,7 @@ void engine_funnel_ranked(const struct ranking *ranking, struct engine_answer *a
         if (ranking->items[i].row == trace->row)
             trace->place = i + 1;
     trace->by_score = ranking->traced_place;
+    trace->scanned = !ranking->exhaustive;
     if (trace->lost == STAGE_COUNT && trace->place == 0)
         trace->lost = ranking->traced_place == 0 ? STAGE_SCORED : STAGE_LISTED;
 }

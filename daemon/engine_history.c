@@ -85,10 +85,14 @@ bool engine_history_extend(struct engine_worker *worker, const struct engine_req
 
 bool engine_history_is_without(const struct engine_request *request, int64_t position)
 {
-    for (size_t i = 0; i < request->without_count; i++)
-        if (request->without[i] == position)
-            return true;
-    return false;
+    size_t first = 0, count = request->without_count;
+    while (count > 0) {
+        size_t half = count / 2;
+        bool after = request->without[first + half] < position;
+        first += after ? half + 1 : 0;
+        count = after ? count - half - 1 : half;
+    }
+    return first < request->without_count && request->without[first] == position;
 }
 
 void engine_history_drop(struct engine_worker *worker, const struct engine_request *request)

@@ -378,6 +378,7 @@ bool ranking_compute(const struct scoring *scoring, size_t n, struct ranking *ra
         return false;
     if (scoring->request->funnel || scoring->traced != SNAPSHOT_ROW_NONE) {
         count_scored(scoring, score, ranking);
+        ranking->exhaustive = exhaustive;
         ranking->pool = !rerank ? 0 : wanted < ranking->scored ? wanted : ranking->scored;
     }
     return true;

@@ -44,6 +44,7 @@ struct ranking {
     size_t newest_count;
     int broken_cap;      /* of the rules: stopped the list before it was full; -1: none */
     size_t scored, pool; /* rows with a score, and those that were re-ranked */
+    bool exhaustive;     /* every row that qualifies was scored */
     float traced_score;
     size_t traced_place; /* of scoring->traced among them by score alone, from 1; 0: it has none */
 };

@@ -2,6 +2,7 @@
 #include "daemon/engine_past.h"
 
 #include "daemon/engine_loaded.h"
+#include "daemon/model_fit.h"
 #include "daemon/stored_model.h"
 
 #include <stdio.h>
@@ -32,6 +33,7 @@ bool engine_past_moment(struct engine_worker *worker, int64_t as_of_ms, struct e
     int64_t from_ms;
     *moment = (struct engine_moment){.position = 0};
     if (!store_past_begin(store, &from_ms, st) || !store_past_position(store, as_of_ms, &moment->position, st) ||
+        !store_past_catalogue(store, moment->position, &moment->catalogue, st) ||
         !store_past_model(store, moment->position, moment->model, st) ||
         !store_past_counts(store, as_of_ms, &moment->counts, st))
         return false;
@@ -75,6 +77,19 @@ static bool encode(struct engine_past *past, struct model *model, struct arena *
     return past->snapshot != NULL;
 }
 
+/* about as much as the items of now take: their vectors, and what the model makes of them */
+static bool fits(struct engine_worker *worker, const struct model *model, struct status *st)
+{
+    struct catalog *catalog = worker->engine->catalog;
+    struct catalog_space *spaces = calloc(CATALOG_SPACES_MAX, sizeof *spaces);
+    uint64_t bytes = model_fit_bytes(model, catalog);
+    size_t count = spaces == NULL ? 0 : catalog_spaces(catalog, spaces);
+    for (size_t i = 0; i < count; i++)
+        bytes += (uint64_t)spaces[i].item_count * (uint64_t)spaces[i].space.dimension * sizeof(float);
+    free(spaces);
+    return model_fit_memory(model->version, bytes, model_fit_available(worker->engine->config->model_memory_bytes), st);
+}
+
 static struct engine_past *build(struct engine_worker *worker, const struct engine_moment *moment, struct status *st)
 {
     struct engine_past *past = calloc(1, sizeof *past);
@@ -84,10 +99,10 @@ static struct engine_past *build(struct engine_worker *worker, const struct engi
         return NULL;
     }
     past->references = 1;
-    past->position = moment->position;
+    past->catalogue = moment->catalogue;
     past->catalog = catalog_new();
     bool ok = past->catalog != NULL || out_of_memory(st);
-    ok = ok && (model = find_model(worker, moment->model, st)) != NULL &&
+    ok = ok && (model = find_model(worker, moment->model, st)) != NULL && fits(worker, model, st) &&
          catalog_load_past(past->catalog, worker->reader, moment->position, st) &&
          encode(past, model, &worker->arena, st);
     model_release(model);
@@ -97,14 +112,25 @@ static struct engine_past *build(struct engine_worker *worker, const struct engi
     return NULL;
 }
 
+static bool busy(const char *says, struct status *st)
+{
+    status_fail_field(st, STATUS_RESOURCE_EXHAUSTED, "BUSY", "as_of", "%s", says);
+    st->retry_after_ms = RETRY_MS;
+    return false;
+}
+
 /* the one that is kept, or a new one in its place; the caller holds past_lock */
 static struct engine_past *keep(struct engine_worker *worker, const struct engine_moment *moment, struct status *st)
 {
     struct engine *engine = worker->engine;
     struct engine_past *kept = engine->past;
-    if (kept != NULL && kept->position == moment->position &&
+    if (kept != NULL && kept->catalogue == moment->catalogue &&
         strcmp(kept->snapshot->model->version, moment->model) == 0)
         return kept;
+    if (kept != NULL && kept->references > 1) { /* two moments are never in memory at once */
+        busy("another moment of the past is being read", st);
+        return NULL;
+    }
     engine->past = NULL;
     engine_past_release(kept); /* first, so that there are not two */
     return engine->past = build(worker, moment, st);
@@ -115,15 +141,12 @@ bool engine_past_find(struct engine_worker *worker, const struct engine_moment *
 {
     *past = NULL;
     *snapshot = engine_loaded_find(worker->engine, moment->model);
-    if (*snapshot != NULL && catalog_position((*snapshot)->catalog) <= moment->position)
+    if (*snapshot != NULL && catalog_position((*snapshot)->catalog) == moment->catalogue)
         return true; /* nothing has changed since */
     snapshot_release(*snapshot);
     *snapshot = NULL;
-    if (pthread_mutex_trylock(&worker->engine->past_lock) != 0) { /* may hold up one worker, not all */
-        status_fail_field(st, STATUS_RESOURCE_EXHAUSTED, "BUSY", "as_of", "another moment of the past is being built");
-        st->retry_after_ms = RETRY_MS;
-        return false;
-    }
+    if (pthread_mutex_trylock(&worker->engine->past_lock) != 0) /* may hold up one worker, not all */
+        return busy("another moment of the past is being built", st);
     struct engine_past *kept = keep(worker, moment, st);
     if (kept != NULL) {
         atomic_fetch_add_explicit(&kept->references, 1, memory_order_relaxed);

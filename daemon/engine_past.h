@@ -10,7 +10,7 @@
 /* Items of the past, encoded by the model of then; counted. */
 struct engine_past {
     atomic_int references;
-    int64_t position;
+    int64_t catalogue; /* version */
     struct catalog *catalog;
     struct snapshot *snapshot;
 };
@@ -19,8 +19,9 @@ void engine_past_release(struct engine_past *past); /* NULL is fine */
 
 /* What answered at a time. */
 struct engine_moment {
-    int64_t position; /* the log's */
-    int64_t counts;   /* version */
+    int64_t position;  /* the log's */
+    int64_t catalogue; /* versions */
+    int64_t counts;
     char model[97];
 };
 
@@ -29,7 +30,8 @@ bool engine_past_moment(struct engine_worker *worker, int64_t as_of_ms, struct e
                         struct status *st);
 
 /* The items and the model of a moment: `*snapshot` with a reference, and `*past` where it had to be built (also a reference), which must outlive the snapshot. As long as
- * items and model are those of now, what answers now is taken. RESOURCE_EXHAUSTED / BUSY while another moment is being built; FAILED_PRECONDITION / MODEL_GONE for a model
+ * items and model are those of now, what answers now is taken. RESOURCE_EXHAUSTED / BUSY while another moment is being built or still read, MODEL_TOO_LARGE where
+ * there is no memory for it; FAILED_PRECONDITION / MODEL_GONE for a model
  * that was deleted. */
 bool engine_past_find(struct engine_worker *worker, const struct engine_moment *moment, struct snapshot **snapshot,
                       struct engine_past **past, struct status *st);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define ALPHA       .05
+#define LOOK_EVERY  1024 /* rows between looks at the clock */
 #define ALPHA_MOST  .5
 #define GONE_MOST   64 /* variants of an experiment that is in the file no more */
 #define CONTROL     "control"
@@ -39,6 +40,9 @@ struct report {
     bool converted;
     int64_t wins[2]; /* outcomes on items of either model, interleaved */
     bool failed;     /* out of memory */
+    bool late;       /* who asked has gone */
+    int64_t deadline_us;
+    size_t seen; /* rows */
 };
 
 static bool out_of_memory(struct status *st)
@@ -84,7 +88,7 @@ static void begin_user(struct report *r, const struct store_exposure *exposure)
     r->wins[0] = r->wins[1] = 0;
     r->arm = find_arm(r, exposure->variant);
     if (r->arm != NULL)
-        r->arm->users++;
+        r->arm->users += exposure->user_id != 0;
 }
 
 static void take_list(struct arm *arm, const struct store_exposure *exposure)
@@ -114,6 +118,9 @@ static void take_outcome(struct report *r, const struct store_exposure *exposure
 static bool take(void *context, const struct store_exposure *exposure)
 {
     struct report *r = context;
+    if (exposure->user_id == 0 && r->kind != EXPERIMENT_SHADOW) /* a session has no variant of its own */
+        return true;
+    r->late = ++r->seen % LOOK_EVERY == 0 && timestamp_monotonic_us() > r->deadline_us;
     if (exposure->user_id != r->user_id) {
         end_user(r);
         begin_user(r, exposure);
@@ -122,7 +129,7 @@ static bool take(void *context, const struct store_exposure *exposure)
         take_list(r->arm, exposure);
     else if (r->arm != NULL && r->wanted[exposure->behaviour])
         take_outcome(r, exposure);
-    return !r->failed;
+    return !r->failed && !r->late;
 }
 
 /* ---- what is asked */
@@ -175,6 +182,9 @@ static bool read_log(struct report *r, const char *name, int64_t from_ms, int64_
         return false;
     if (r->failed)
         return out_of_memory(st);
+    if (r->late)
+        return status_fail(st, STATUS_DEADLINE_EXCEEDED, "TIMEOUT",
+                           "the log of this experiment is long: allow more time, or name 'from'");
     end_user(r);
     if (r->experiment == NULL)
         qsort(r->arms, r->arm_count, sizeof *r->arms, by_name);
@@ -291,7 +301,7 @@ bool handle_experiment_report(struct handler *handler, struct job *job, struct s
 {
     const Recsys__ExperimentReportRequest *request = (const Recsys__ExperimentReportRequest *)job->request;
     Recsys__ExperimentReportReply reply = RECSYS__EXPERIMENT_REPORT_REPLY__INIT;
-    struct report r = {.handler = handler};
+    struct report r = {.handler = handler, .user_id = -1, .deadline_us = job->deadline_us};
     if (!read_request(&r, request, &reply, st))
         return false;
     struct experiments *experiments = experiments_slot_acquire(&handler->server->experiments);

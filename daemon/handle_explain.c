@@ -51,7 +51,7 @@ static const char *stage_of(const struct explaining *e)
     case STAGE_PRICE_CEILING:
         return "price_ceiling";
     case STAGE_SCORED:
-        return trace->scored && trace->item.score != 0 ? "not_scanned" : "unscored";
+        return trace->scanned ? "not_scanned" : "unscored";
     case STAGE_POOL:
     case STAGE_LISTED:
         break;
@@ -60,7 +60,8 @@ static const char *stage_of(const struct explaining *e)
     }
     if (e->answer.count > 0 && e->answer.items[e->answer.count - 1].source == SOURCE_STORED)
         return "stored";
-    bool above = e->answer.count > 0 && trace->item.score > e->answer.items[e->answer.count - 1].score;
+    bool above = e->answer.shortened[0] != '\0' || /* there was room */
+                 (e->answer.count > 0 && trace->item.score > e->answer.items[e->answer.count - 1].score);
     return above ? "rules" : "outranked";
 }
 
@@ -203,8 +204,10 @@ static bool explain(struct explaining *e, struct job *job, const ProtobufCMessag
 {
     enum engine_task task;
     list_fields_read(request, &e->fields, &task);
-    if (shown > 0) /* all pages of it, as one list */
-        e->fields.n = (struct list_number){true, (double)shown};
+    const struct config *config = &e->handler->server->config;
+    double most = (double)(task == ENGINE_RANK ? config->limits_ranked : config->limits_list);
+    if (shown > 0 && !(e->fields.n.given && e->fields.n.value >= (double)shown)) /* all pages of it, as one list */
+        e->fields.n = (struct list_number){true, fmin((double)shown, most)};
     e->fields.trace = e->request->item;
     if (!list_answer(e->handler, &e->fields, task, NULL, 0, &e->answer, &e->list, st))
         return false;

@@ -23,10 +23,11 @@ static bool handle_list(struct handler *handler, struct job *job, struct status 
     struct engine_answer answer;
     enum engine_task task;
     Recsys__RankedList reply;
+    unsigned epoch = served_epoch(&handler->server->served);
     list_fields_read(job->request, &fields, &task);
     if (!list_answer(handler, &fields, task, NULL, 0, &answer, &reply, st))
         return false;
-    served_add(&handler->server->served, job->request, &reply, NULL, 0);
+    served_add(&handler->server->served, epoch, job->request, &reply, NULL, 0);
     struct request_record *record =
         request_log_record(handler, job->route->method, job->request, &fields, &answer, &reply);
     job_reply(job, &reply.base);
@@ -74,12 +75,14 @@ bool handle_next(struct handler *handler, struct job *job, struct status *st)
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "MISSING", "recomm_id", "'recomm_id' is missing");
     if (!served_find(&handler->server->served, r->recomm_id, &before, st))
         return false;
+    unsigned epoch = served_epoch(&handler->server->served);
     list_fields_read(before.request, &fields, &task);
     if (r->_n_case != 0)
         fields.n = (struct list_number){true, r->n};
     bool ok = list_answer(handler, &fields, task, (const char *const *)before.items, before.count, &answer, &reply, st);
     if (ok) {
-        served_add(&handler->server->served, before.request, &reply, (const char *const *)before.items, before.count);
+        served_add(&handler->server->served, epoch, before.request, &reply, (const char *const *)before.items,
+                   before.count);
         struct request_record *record = request_log_record(handler, "next", before.request, &fields, &answer, &reply);
         job_reply(job, &reply.base);
         list_answer_close(&fields, &answer);
@@ -116,13 +119,18 @@ static bool add_list(struct handler *handler, struct job *job, const Recsys__Bat
         return status_fail(st, STATUS_DEADLINE_EXCEEDED, "TIMEOUT", "only %zu of %zu lists were ready in time", i,
                            r->n_requests);
     enum engine_task task;
+    if (strcmp(r->requests[i]->as_of, r->requests[0]->as_of) != 0)
+        return status_fail_field(st, STATUS_INVALID_ARGUMENT, "BAD_VALUE", field_at("requests", i, "as_of").text,
+                                 "the lists of a batch are of one time: 'as_of' differs");
+    unsigned epoch = served_epoch(&handler->server->served);
     list_fields_read(&r->requests[i]->base, &batch->fields[i], &task);
     if (!list_answer(handler, &batch->fields[i], task, batch->taken, batch->taken_count, &batch->answer[i],
                      &batch->list[i], st))
         return name_request(i, st);
     batch->lists[i] = &batch->list[i];
     batch->count++;
-    served_add(&handler->server->served, &r->requests[i]->base, &batch->list[i], batch->taken, batch->taken_count);
+    served_add(&handler->server->served, epoch, &r->requests[i]->base, &batch->list[i], batch->taken,
+               batch->taken_count);
     /* a list that leaves out what is on another one cannot be asked for again by itself */
     batch->record[i] = request_log_record(handler, r->distinct && i > 0 ? "batch" : "recommend", &r->requests[i]->base,
                                           &batch->fields[i], &batch->answer[i], &batch->list[i]);

@@ -127,7 +127,9 @@ static void erasure_done(struct writer *writer, struct write_task *task, const s
     served_clear(&erasure->server->served); /* requests of this user among them */
     if (erasure->known && st->code == STATUS_OK)
         engine_note_merge(writer->engine, ingest->position);
-    if (erasure->known && !store_checkpoint(writer->store, true, &checkpoint)) /* the log of writes has the rows, too */
+    /* the log of writes has the rows, too; where somebody reads, it is emptied as soon as nobody does */
+    writer->truncate = writer->truncate || erasure->known;
+    if (erasure->known && !store_checkpoint(writer->store, true, &checkpoint))
         log_warn("erasure_not_checkpointed", "what was erased stays in the write-ahead log for a while: %s",
                  checkpoint.message);
     if (erasure->held)

@@ -15,6 +15,7 @@
 #define ARENA_LEAST     (64u << 10)
 #define SLAB_BYTES      4096 /* small pieces share a slab: the arena rounds each of its own up to a cache line */
 #define PIECE_BYTES     16
+#define JSON_GROWTH     8           /* its tree takes more than ten times the message */
 #define REPLY_BYTES_MAX (64u << 20) /* a short request may name one large item ten thousand times */
 
 static void bytes_free(struct job_bytes *bytes)
@@ -181,9 +182,10 @@ void job_reply(struct job *job, const ProtobufCMessage *reply)
 {
     struct status st = STATUS_INIT;
     size_t size = protobuf_c_message_get_packed_size(reply);
-    if (size > REPLY_BYTES_MAX) {
+    size_t most = job->kind == ENVELOPE_JSON ? REPLY_BYTES_MAX / JSON_GROWTH : REPLY_BYTES_MAX;
+    if (size > most) {
         status_fail(&st, STATUS_RESOURCE_EXHAUSTED, "TOO_LARGE",
-                    "a reply of %zu bytes, %u are allowed: ask for fewer items or fields", size, REPLY_BYTES_MAX);
+                    "a reply of %zu bytes, %zu are allowed: ask for fewer items or fields", size, most);
     } else if (job->kind == ENVELOPE_JSON) {
         json_t *result = json_rpc_encode(reply);
         job->reply_body.data = result == NULL ? NULL : json_rpc_result(job->call.id, result, &job->reply_body.size);

@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define N_DEFAULT     10
@@ -201,6 +202,12 @@ static bool read_exclude(struct handler *handler, const struct list_fields *f, c
     return true;
 }
 
+static int by_position(const void *left, const void *right)
+{
+    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+    return (a > b) - (a < b);
+}
+
 /* what is to be told about the list, and of which events it is not to know */
 static bool read_explain(struct handler *handler, const struct list_fields *f, struct engine_request *out,
                          struct status *st)
@@ -219,6 +226,7 @@ static bool read_explain(struct handler *handler, const struct list_fields *f, s
     if (messages_find(handler->server->messages, f->language) == NULL)
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "UNKNOWN_LANGUAGE", "language",
                                  "there are no messages in '%.32s'", f->language);
+    qsort(without, f->n_without, sizeof *without, by_position); /* looked up for every event */
     out->without = without;
     out->without_count = f->n_without;
     out->funnel = f->funnel;
@@ -243,6 +251,7 @@ static bool read_as_of(const struct list_fields *f, int64_t now_ms, struct engin
     if (out->as_of_ms > now_ms || out->as_of_ms <= 0)
         return status_fail_field(st, STATUS_INVALID_ARGUMENT, "OUT_OF_RANGE", "as_of", "'as_of' is not in the past");
     out->now_ms = out->as_of_ms;
+    out->deadline_us = 0; /* what was is to be shown, however long it takes to find */
     return true;
 }
 
@@ -363,6 +372,8 @@ static bool interleave(struct handler *handler, struct list_fields *fields, enum
     other.now = now;
     other.at_seq = reply->seq;
     other.min_seq = "";
+    if (other.deadline_ms.given) /* what is left of it */
+        other.deadline_ms.value = fmax(other.deadline_ms.value - (double)reply->took_us / 1000, 0.001);
     return answer_fields(handler, &other, task, also_exclude, also_count, fields->trial.second, &second, st) &&
            (list_trial_interleave(handler, fields, reply, &second, n) || out_of_memory(st));
 }

@@ -258,7 +258,7 @@ static bool load(struct registry *r, struct registry_order *order, struct status
         return true;
     struct arena_mark mark = arena_mark(r->arena);
     struct snapshot *snapshot = prepare(r, &order->model, st);
-    bool ok = snapshot != NULL && engine_loaded_put(r->engine, snapshot, r->arena, st);
+    bool ok = snapshot != NULL && engine_loaded_put(r->engine, snapshot, false, r->arena, st);
     arena_rewind(r->arena, mark);
     if (ok)
         log_info("model_loaded", "requests can name model '%s'", order->model.version);

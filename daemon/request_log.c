@@ -13,16 +13,19 @@
 #include <string.h>
 
 #define TEXT_BYTES  128
+#define BODY_MOST   ((size_t)64 << 10)
 #define FORGET_ROWS 4 /* old ones that go with each new one: twice as fast as they can have come */
 
 struct request_record {
     struct write_task task;
     const struct config *config;
+    const struct background *background;
+    unsigned merges;              /* of users, when the list was made: an erasure since then stays one */
     struct store_request request; /* its texts and arrays point into the record */
     char user[STORE_USER_NAME_BYTES];
     char recomm_id[64], method[32], scenario[TEXT_BYTES], experiment[TEXT_BYTES], variant[TEXT_BYTES],
         model[TEXT_BYTES], shadow[TEXT_BYTES];
-    uint8_t data[]; /* items, teams, body */
+    _Alignas(uint32_t) uint8_t data[]; /* items, teams, body */
 };
 
 /* ---- what is asked */
@@ -96,22 +99,31 @@ double request_log_overlap(const uint32_t *first, size_t count, const uint32_t *
 
 /* ---- recording */
 
-static bool is_wanted(const struct config *config, const struct list_fields *f)
+/* Is there a shadow, and was this list drawn for it? */
+static bool is_shadowed(const struct list_fields *f, const Recsys__RankedList *list)
 {
-    bool shadowed = f->trial.experiment != NULL && f->trial.experiment->kind == EXPERIMENT_SHADOW;
+    const struct experiment *experiment = f->trial.experiment;
+    return experiment != NULL && experiment->kind == EXPERIMENT_SHADOW &&
+           experiment_assign(experiment, list->recomm_id) != NULL;
+}
+
+static bool is_wanted(const struct config *config, const struct list_fields *f, const Recsys__RankedList *list)
+{
     if (f->as_of[0] != '\0' || f->n_without > 0 || f->trace != NULL) /* somebody looks into what was or might be */
         return false;
     return strcmp(config->requests_log, "all") == 0 ||
-           (strcmp(config->requests_log, "off") != 0 && (f->trial.variant != NULL || shadowed));
+           (strcmp(config->requests_log, "off") != 0 && (f->trial.variant != NULL || is_shadowed(f, list)));
 }
 
 static void copy_items(const struct list_fields *f, const struct engine_answer *answer, const Recsys__RankedList *list,
                        uint32_t *ids)
 {
     const struct engine_answer *answers[] = {answer, f->trial.second};
-    for (size_t i = 0; i < list->n_items; i++)
-        for (int a = 0; a < 2 && answers[a] != NULL; a++)
-            for (size_t k = 0; k < answers[a]->count; k++)
+    for (size_t i = 0; f->trial.second == NULL && i < list->n_items; i++) /* the reply is the answer, in its order */
+        ids[i] = answer->items[i].item->item.item_id;
+    for (size_t i = 0; f->trial.second != NULL && i < list->n_items; i++)
+        for (int a = 0; a < 2 && ids[i] == 0; a++)
+            for (size_t k = 0; k < answers[a]->count && ids[i] == 0; k++)
                 if (strcmp(answers[a]->items[k].item->item.name, list->items[i]->item) == 0)
                     ids[i] = answers[a]->items[k].item->item.item_id;
 }
@@ -120,7 +132,6 @@ static void copy_texts(struct request_record *record, const char *method, const 
                        const struct engine_answer *answer, const Recsys__RankedList *list)
 {
     const struct experiment *experiment = f->trial.experiment;
-    bool shadow = experiment != NULL && experiment->kind == EXPERIMENT_SHADOW;
     snprintf(record->user, sizeof record->user, "%s", f->user);
     snprintf(record->recomm_id, sizeof record->recomm_id, "%s", list->recomm_id);
     snprintf(record->method, sizeof record->method, "%s", method);
@@ -128,7 +139,7 @@ static void copy_texts(struct request_record *record, const char *method, const 
     snprintf(record->model, sizeof record->model, "%s", answer->model);
     snprintf(record->experiment, sizeof record->experiment, "%s", list->experiment);
     snprintf(record->variant, sizeof record->variant, "%s", list->variant);
-    if (shadow && experiment_assign(experiment, list->recomm_id) != NULL) {
+    if (is_shadowed(f, list)) {
         snprintf(record->experiment, sizeof record->experiment, "%s", experiment->name);
         snprintf(record->variant, sizeof record->variant, "%s", experiment->variants[0].name);
         snprintf(record->shadow, sizeof record->shadow, "%s", experiment->variants[0].model);
@@ -140,10 +151,14 @@ struct request_record *request_log_record(struct handler *handler, const char *m
                                           const Recsys__RankedList *list)
 {
     const struct config *config = &handler->server->config;
-    if (!is_wanted(config, f))
+    if (!is_wanted(config, f, list))
         return NULL;
     size_t ids_bytes = list->n_items * sizeof(uint32_t), team_bytes = f->trial.teams == NULL ? 0 : list->n_items;
     size_t body_bytes = pack(request, config->requests_user_names, NULL);
+    if (body_bytes > BODY_MOST) { /* nobody's disk is to be filled with what a client likes to send */
+        metrics_add(METRICS_COUNTER_requests_unlogged, 1);
+        return NULL;
+    }
     struct request_record *record = calloc(1, sizeof *record + ids_bytes + team_bytes + body_bytes);
     if (record == NULL)
         return NULL;
@@ -154,6 +169,8 @@ struct request_record *request_log_record(struct handler *handler, const char *m
     pack(request, config->requests_user_names, body);
     copy_texts(record, method, f, answer, list);
     record->config = config;
+    record->background = &handler->server->background;
+    record->merges = record->background->merges;
     record->request = (struct store_request){.at_ms = timestamp_now_ms(),
                                              .recomm_id = record->recomm_id,
                                              .method = record->method,
@@ -182,7 +199,7 @@ static bool write_record(struct writer *writer, struct write_task *task, struct 
     bool created;
     task->changed = true;
     /* who is in an experiment is remembered from the first list on: the purchase may come before anything else */
-    bool create = record->experiment[0] != '\0';
+    bool create = record->experiment[0] != '\0' && record->merges == record->background->merges;
     if (record->user[0] != '\0' &&
         !store_user_find(writer->store, record->user, create, &record->request.user_id, &created, st))
         return false;
@@ -221,12 +238,12 @@ static void ask_shadow(struct handler *handler, struct request_record *record)
     fields.min_seq = "";
     fields.model = record->shadow;
     fields.experiment = "";
-    fields.explain = "";
+    fields.explain = "none";
     if (list_answer(handler, &fields, task, NULL, 0, &answer, &reply, &st)) {
         uint32_t *ids = handler_alloc(handler, (answer.count + 1) * sizeof *ids);
         for (size_t i = 0; ids != NULL && i < answer.count; i++)
             ids[i] = answer.items[i].item->item.item_id;
-        if (ids != NULL)
+        if (ids != NULL && strcmp(answer.counts, counts) == 0) /* else the counts are part of the difference */
             record->request.overlap =
                 request_log_overlap(record->request.items, record->request.item_count, ids, answer.count);
         list_answer_close(&fields, &answer);

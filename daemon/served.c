@@ -40,7 +40,16 @@ void served_clear(struct served *served)
     pthread_mutex_lock(&served->lock);
     while (served->oldest != NULL)
         drop(served, served->oldest);
+    served->epoch++;
     pthread_mutex_unlock(&served->lock);
+}
+
+unsigned served_epoch(struct served *served)
+{
+    pthread_mutex_lock(&served->lock);
+    unsigned epoch = served->epoch;
+    pthread_mutex_unlock(&served->lock);
+    return epoch;
 }
 
 void served_close_all(struct served *served)
@@ -56,7 +65,7 @@ static char *append(char *at, const char *name)
     return at + size;
 }
 
-void served_add(struct served *served, const ProtobufCMessage *request, const Recsys__RankedList *list,
+void served_add(struct served *served, unsigned epoch, const ProtobufCMessage *request, const Recsys__RankedList *list,
                 const char *const *before, size_t before_count)
 {
     size_t request_bytes = protobuf_c_message_get_packed_size(request), items_bytes = 0;
@@ -81,8 +90,9 @@ void served_add(struct served *served, const ProtobufCMessage *request, const Re
     for (size_t i = 0; i < list->n_items; i++)
         at = append(at, list->items[i]->item);
     pthread_mutex_lock(&served->lock);
-    HASH_ADD_STR(served->by_id, id, entry);
-    if (entry->hh.tbl == NULL) { /* no memory for the table */
+    if (epoch == served->epoch)
+        HASH_ADD_STR(served->by_id, id, entry);
+    if (entry->hh.tbl == NULL) { /* forgotten already, or no memory for the table */
         pthread_mutex_unlock(&served->lock);
         free(entry);
         return;

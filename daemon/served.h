@@ -16,6 +16,7 @@ struct served {
     pthread_mutex_t lock;
     struct served_entry *by_id, *oldest;
     size_t bytes, bytes_max;
+    unsigned epoch; /* raised when all lists are forgotten */
 };
 
 /* One list, copied out; the caller closes it. */
@@ -32,9 +33,12 @@ void served_close_all(struct served *served);
 /* Forget all lists: somebody who is in one of them has been erased. */
 void served_clear(struct served *served);
 
-/* Keep the request of a list and its items, behind `before_count` of the pages before. One that takes more than an eighth of the room is not kept; nor is anything
+/* Raised by served_clear: what was answered before is not kept after it. To be read before a list is made. */
+unsigned served_epoch(struct served *served);
+
+/* Keep the request of a list that was made at `epoch`, and its items, behind `before_count` of the pages before. One that takes more than an eighth of the room is not kept; nor is anything
  * out of memory: then it has no next page. */
-void served_add(struct served *served, const ProtobufCMessage *request, const Recsys__RankedList *list,
+void served_add(struct served *served, unsigned epoch, const ProtobufCMessage *request, const Recsys__RankedList *list,
                 const char *const *before, size_t before_count);
 
 /* FAILED_PRECONDITION / RECOMM_GONE where it is not kept (any more). */

@@ -281,10 +281,11 @@ static void look_after_log(struct writer *writer, bool idle)
     metrics_set(METRICS_GAUGE_events, (double)sizes.events);
     metrics_set(METRICS_GAUGE_store_wal_bytes, (double)sizes.wal_bytes);
     metrics_set(METRICS_GAUGE_store_database_bytes, (double)sizes.database_bytes);
-    if (sizes.wal_bytes < WAL_PASSIVE_BYTES && !(idle && sizes.wal_bytes > 0))
+    writer->truncate = writer->truncate && sizes.wal_bytes > 0;
+    if (sizes.wal_bytes < WAL_PASSIVE_BYTES && !(idle && sizes.wal_bytes > 0) && !writer->truncate)
         return;
     metrics_add(METRICS_COUNTER_checkpoints, 1);
-    if (!store_checkpoint(writer->store, idle || sizes.wal_bytes > WAL_TRUNCATE_BYTES, &st))
+    if (!store_checkpoint(writer->store, idle || writer->truncate || sizes.wal_bytes > WAL_TRUNCATE_BYTES, &st))
         log_warn("checkpoint_failed", "%s", st.message);
 }
 

@@ -41,6 +41,7 @@ struct writer {
     struct store_space spaces[CATALOG_SPACES_MAX]; /* made in this batch */
     size_t space_count;
     int64_t position; /* highest of the batch */
+    bool truncate;    /* something was erased that the log of writes still has */
     _Atomic bool writable;
     _Atomic int64_t users, event_total;
     int64_t checked_us;                                          /* when the size of the WAL was last looked at */

@@ -7,7 +7,7 @@ set -eu
 build="gcc libc6-dev pkg-config protobuf-c-compiler libzmq3-dev libsqlite3-dev libopenblas-pthread-dev libyaml-dev
 libprotobuf-c-dev libjansson-dev libmicrohttpd-dev libsmartcols-dev libxxhash-dev libsodium-dev libunistring-dev uthash-dev
 libjudy-dev scdoc"
-test="libcriterion-dev python3 python3-zmq"
+test="libcriterion-dev python3 python3-zmq chromium" # chromium: the page of recsysctl why is opened as people do
 lint="clang-format clang-tidy cppcheck shellcheck scdoc"
 fuzz="clang libfuzzer-14-dev libclang-rt-14-dev"
 bench="python3 python3-zmq python3-numpy"
@@ -29,7 +29,7 @@ done
 if ! command -v dpkg-query > /dev/null; then
     echo "setup: this is not Debian. Install the development packages of: libzmq, SQLite 3.37 or newer, OpenBLAS, libyaml," >&2
     echo "setup: protobuf-c (and its compiler), jansson, libmicrohttpd, libsmartcols (util-linux), xxHash, libsodium," >&2
-    echo "setup: libunistring, uthash, Judy, scdoc; for the tests Criterion 2.4 and Python 3 with pyzmq. Then run make." >&2
+    echo "setup: libunistring, uthash, Judy, scdoc; for the tests Criterion 2.4, Python 3 with pyzmq, and Chromium. Then run make." >&2
     command -v protoc-c > /dev/null && command -v pkg-config > /dev/null && exit 0
     exit 69
 fi

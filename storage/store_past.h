@@ -20,6 +20,9 @@
  * no row and no time: until something follows it, the position before it is the answer. */
 bool store_past_position(struct store *store, int64_t at_ms, int64_t *position, struct status *st);
 
+/* The version of the catalogue at a position: that of the last change of an item or a vector up to there. 0: there was none. */
+bool store_past_catalogue(struct store *store, int64_t position, int64_t *catalogue, struct status *st);
+
 /* From which time on the past is complete; 0: from the beginning. Before it, some of what was overwritten is
  * missing. */
 bool store_past_begin(struct store *store, int64_t *from_ms, struct status *st);
@@ -92,7 +95,7 @@ struct store_exposure {
     uint32_t item_id;  /* of the event */
 };
 
-/* Requests of users, not of sessions, in an experiment with from_ms <= at_ms < until_ms, and after each its user's
+/* Requests in an experiment, those of sessions first (user_id 0), with from_ms <= at_ms < until_ms, and after each its user's
  * events with its recomm_id: in the order (user_id, request_id, position of the event). `each` as for
  * store_request_scan. */
 bool store_exposure_scan(struct store *store, const char *experiment, int64_t from_ms, int64_t until_ms,

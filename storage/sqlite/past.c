@@ -95,6 +95,19 @@ bool store_past_begin(struct store *store, int64_t *from_ms, struct status *st)
 
 /* ---- what answered */
 
+bool store_past_catalogue(struct store *store, int64_t position, int64_t *catalogue, struct status *st)
+{
+    sqlite3_stmt *s = sql_use(store, SQL_PAST_CATALOGUE);
+    bool row = false;
+    if (!sql_bound(store, SQL_PAST_CATALOGUE, sqlite3_bind_int64(s, 1, position), st))
+        return false;
+    const bool ok = sql_step(store, SQL_PAST_CATALOGUE, &row, st);
+    if (ok)
+        *catalogue = row ? sqlite3_column_int64(s, 0) : 0;
+    sql_end(store, SQL_PAST_CATALOGUE);
+    return ok;
+}
+
 bool store_past_model(struct store *store, int64_t position, char version[97], struct status *st)
 {
     sqlite3_stmt *s = sql_use(store, SQL_PAST_MODEL);

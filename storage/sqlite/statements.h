@@ -226,6 +226,7 @@ struct store;
       "SELECT max((SELECT ifnull(max(position), 0) FROM event WHERE position < ?1),"                                   \
       "           (SELECT ifnull(max(position), 0) FROM item_change WHERE position < ?1),"                             \
       "           (SELECT ifnull(max(position), 0) FROM activation WHERE position < ?1)), 0")                          \
+    X(PAST_CATALOGUE, BOTH, "SELECT ifnull(max(position), 0) FROM item_change WHERE position <= ?1")                   \
     X(PAST_MODEL, BOTH, "SELECT version FROM activation WHERE position <= ?1 ORDER BY position DESC LIMIT 1")          \
     /* -> gives JSON as it is, also null; a change without a space is one of the item itself */                        \
     X(PAST_ITEMS, BOTH,                                                                                                \
@@ -280,8 +281,8 @@ struct store;
       "DELETE FROM request WHERE request_id IN"                                                                        \
       " (SELECT request_id FROM request WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)")                                    \
     X(EXPOSURE_SCAN, BOTH,                                                                                             \
-      "SELECT request_id, user_id, recomm_id, variant, overlap, items, teams FROM request"                             \
-      " WHERE experiment = ?1 AND experiment <> '' AND +user_id IS NOT NULL AND +at_ms >= ?2 AND +at_ms < ?3"          \
+      "SELECT request_id, ifnull(user_id, 0), recomm_id, variant, overlap, items, teams FROM request"                  \
+      " WHERE experiment = ?1 AND experiment <> '' AND +at_ms >= ?2 AND +at_ms < ?3"          \
       " ORDER BY user_id, request_id")                                                                                 \
     X(EXPOSURE_EVENTS, BOTH,                                                                                           \
       "SELECT behaviour, item_id FROM event WHERE user_id = ?1 AND recomm_id = ?2 AND recomm_id IS NOT NULL"           \

@@ -198,6 +198,41 @@ class Registry(SharedDaemon):
         self.assertNotEqual(scores(after), scores(before))
         self.assertFalse(self.client.call("model.activate", name=version)["activated"])
 
+    def test_loaded_beside_the_active_one(self):
+        first, second = self.stored(3, "twice"), self.stored(4, "twice")
+        self.client.call("model.activate", name=first)
+        self.assertEqual(self.client.call("model.load", name="twice")["model"], second)  # the newest of that name
+        self.assertEqual(states(self.client)[second], "loaded")
+        ask = lambda **more: self.client.call("recommend", user="u", n=5, **more)
+        self.assertEqual((ask()["model"], ask(model="twice")["model"], ask(model=first)["model"]), (first, second, first))
+        self.client.call("item.put", items=[{"item": "late", "title": "put while two models follow"}])
+        for model in (first, second):
+            rank = self.client.call("rank", user="u", items=["late"], model=model)
+            self.assertEqual((names(rank), rank["model"]), (["late"], model))
+        self.client.call("model.unload", name="twice")
+        self.assertEqual(states(self.client)[second], "stored")
+        with self.assertRaises(RpcError) as caught:
+            ask(model=second)
+        self.assertEqual(caught.exception.reason, "VERSION_GONE")
+        with self.assertRaises(RpcError) as caught:
+            self.client.call("model.unload", name="twice")
+        self.assertEqual(caught.exception.reason, "NOT_LOADED")
+        self.client.call("model.load", name=second)
+        self.client.call("model.activate", name=second)  # it need not be there twice
+        self.assertEqual(states(self.client)[second], "active")
+        with self.assertRaises(RpcError):
+            self.client.call("model.unload", name=second)
+
+    def test_five_are_too_many(self):
+        loaded = [self.stored(20 + k, "many%d" % k) for k in range(5)]
+        for version in loaded[:4]:
+            self.client.call("model.load", name=version)
+        with self.assertRaises(RpcError) as caught:
+            self.client.call("model.load", name=loaded[4])
+        self.assertEqual(caught.exception.reason, "TOO_MANY_LOADED")
+        for version in loaded[:4]:
+            self.client.call("model.unload", name=version)
+
     def test_activate_by_protobuf(self):
         version = self.stored(5.5, "by-protobuf", self.pb)
         self.assertEqual(self.pb.call("model.activate", name=version)["model"], version)

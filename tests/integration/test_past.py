@@ -319,6 +319,19 @@ class Refused(SharedDaemon):
             error = self.refused(INVALID_ARGUMENT, self.client.call, "recommend", user="u", as_of=as_of)
             self.assertEqual((error.reason, error.field), (reason, "as_of"))
 
+    def test_a_batch_is_of_one_time(self):
+        t = int(self.client.call("recommend", user="u")["now_ms"])
+        until(lambda: int(self.client.call("ping")["now_ms"]) > t + 10, "some time")
+        requests = [{"user": "u", "as_of": str(t)}, {"user": "u", "as_of": str(t + 1)}]
+        error = self.refused(INVALID_ARGUMENT, self.client.call, "batch", requests=requests)
+        self.assertEqual((error.reason, error.field), ("BAD_VALUE", "requests[1].as_of"))
+
+    def test_a_deadline_is_for_lists_of_now(self):
+        t = self.client.call("recommend", user="u", n=3)
+        until(lambda: int(self.client.call("ping")["now_ms"]) > int(t["now_ms"]), "the next millisecond")
+        then = self.client.call("recommend", user="u", n=3, as_of=t["now_ms"], deadline_ms=0.001)
+        self.assertEqual((names(then), then["degraded"]), (names(t), t["degraded"]))
+
     def test_as_of_fixes_everything(self):
         reply = self.client.call("recommend", user="u")
         until(lambda: int(self.client.call("ping")["now_ms"]) > int(reply["now_ms"]), "the next millisecond")

@@ -225,9 +225,9 @@ Test(requests, exposures_come_with_what_they_led_to)
     add_event(store, u, "r5", 7, 3);
     add_event(store, u, NULL, 7, 1);
     OK(store_commit(store, &st));
-    expect_exposures(store, "x", 0, 100, 99, "1/2:0@0 1/2:2@9 1/2:1@7 1/3:0@0 2/1:0@0 ");
-    expect_exposures(store, "x", 0, 100, 2, "1/2:0@0 1/2:2@9 ");
-    expect_exposures(store, "x", 0, 100, 1, "1/2:0@0 ");
+    expect_exposures(store, "x", 0, 100, 99, "0/4:0@0 1/2:0@0 1/2:2@9 1/2:1@7 1/3:0@0 2/1:0@0 ");
+    expect_exposures(store, "x", 0, 100, 2, "0/4:0@0 1/2:0@0 ");
+    expect_exposures(store, "x", 0, 100, 1, "0/4:0@0 ");
     expect_exposures(store, "x", 10, 30, 99, "1/2:0@0 1/2:2@9 1/2:1@7 2/1:0@0 ");
     expect_exposures(store, "y", 0, 100, 99, "1/5:0@0 1/5:3@7 ");
     expect_exposures(store, "z", 0, 100, 99, "");

@@ -38,7 +38,7 @@ static void add(int number, const char *user, size_t count, const char *const *b
     list.recomm_id = id;
     list.items = pointers;
     list.n_items = count;
-    served_add(&served, &request.base, &list, before, before_count);
+    served_add(&served, served_epoch(&served), &request.base, &list, before, before_count);
 }
 
 static bool find(int number, struct served_list *out, struct status *st)
