@@ -15,6 +15,7 @@ import time
 import unittest
 
 import shop
+from shop import names
 from daemon import (BUILD, FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, RpcError, SharedDaemon,
                     TestCase, run, until)
 from model_file import Model
