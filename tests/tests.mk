@@ -156,6 +156,13 @@ reasons:
 	+@$(MAKE) -j2 all
 	/usr/bin/python3 -B tests/acceptance/reasons.py $(MODEL:%=--model %) $(SEED:%=--seed %) $(DATA:%=--data %)
 
+# make page [SET=scientific-clip] [USER_ID=u7] [MODEL=FILE] [DATA=DIR]: the page of a real user, opened in Chromium: build/page.html, page.png
+.PHONY: page
+page:
+	sh etc/setup.sh build test
+	+@$(MAKE) -j2 all
+	/usr/bin/python3 -B tests/acceptance/page.py $(SET:%=--set %) $(USER_ID:%=--user %) $(MODEL:%=--model %) $(DATA:%=--data %)
+
 # make replay-10k [SET=scientific-clip] [MODEL=FILE] [SEED=N] [DATA=DIR]: ten thousand logged lists asked once more with another model
 .PHONY: replay-10k
 replay-10k:
