@@ -3,6 +3,9 @@
  * The file of experiments, with every fault that it can have, and who is in which variant. */
 #include "daemon/experiments.h"
 
+#include "models/random.h"
+#include "models/sequential.h"
+
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -599,4 +602,58 @@ Test(experiments, a_unit_stays_where_it_is_for_ever)
     }
     experiments_release(experiments);
     cr_assert_str_eq(found, ASSIGNED, "found \"%s\"", found);
+}
+
+/* ---- the whole of an experiment: users assigned by name, looked at again and again */
+
+enum { SEEDS = 100, VISITORS = 20000, LOOK_EVERY = 1000 };
+
+/* Each visitor converts with probability `rate`, in the second variant `lift` times as likely. True where it was ever called different; `*better`: and at the last look, for
+ * the better. */
+static bool run_experiment(int seed, size_t visitors, double rate, double lift, bool *better)
+{
+    char text[128], unit[32];
+    struct random rng;
+    struct sequential_arm arms[2] = {{0, 0}, {0, 0}};
+    bool alarmed = false;
+    *better = false;
+    snprintf(text, sizeof text, "x: {salt: run-%d, variants: {a: {}, b: {}}}\n", seed);
+    struct experiments *experiments = load_good(text);
+    const struct experiment *experiment = experiments_at(experiments, 0);
+    random_init(&rng, (uint64_t)seed);
+    for (size_t i = 1; i <= visitors; i++) {
+        snprintf(unit, sizeof unit, "user-%zu", i);
+        int arm = experiment_assign(experiment, unit)->name[0] == 'b';
+        arms[arm].users++;
+        arms[arm].converted += (double)random_uniform(&rng) < rate * (arm == 1 ? lift : 1);
+        if (i % LOOK_EVERY != 0)
+            continue;
+        struct sequential_result result = sequential_compare(arms[0], arms[1], .05, 1);
+        alarmed = alarmed || result.p < .05;
+        *better = result.p < .05 && result.difference > 0;
+    }
+    experiments_release(experiments);
+    return alarmed;
+}
+
+Test(experiments, equal_variants_are_seldom_called_different)
+{
+    int alarms = 0;
+    bool better;
+    for (int seed = 0; seed < SEEDS; seed++)
+        alarms += run_experiment(seed, VISITORS, .1, 1, &better);
+    cr_log_info("%d of %d", alarms, SEEDS);
+    cr_assert(alarms <= 5 + 6, "%d of %d experiments without a difference had an alarm", alarms,
+              SEEDS); /* three deviations above .05 */
+}
+
+Test(experiments, a_lift_of_five_percent_is_found)
+{
+    int found = 0;
+    bool better;
+    for (int seed = 0; seed < 5; seed++) {
+        run_experiment(seed, 20 * (size_t)VISITORS, .3, 1.05, &better);
+        found += better;
+    }
+    cr_assert_eq(found, 5);
 }
