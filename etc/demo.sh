@@ -83,6 +83,10 @@ step "The very next list"
 side_by_side
 took
 
+step "Why its first item (all of it: recsysctl why $user $(head -n 1 "$dir/list"))"
+ctl recommend "$user" -n 1 --reason -o ndjson | sed -n 's/.*"reason": *"\([^"]*\)".*/   \1/p' | fold -s -w 110 | sed '2,$s/^/   /'
+took
+
 step "Stop"
 kill "$daemon"
 wait "$daemon" && daemon=
