@@ -21,6 +21,7 @@ struct greedy {
     struct rerank_place *place;
     bool *used;                             /* (count) */
     double *gain;                           /* (considered): as of measured[i] candidates on the list */
+    bool descending;                        /* relevance: no gain is above (1 - δ)·r of a candidate before it */
     size_t *measured;                       /* (considered) */
     size_t behind;                          /* from `considered` up to it all are used */
     size_t placed[RERANK_PROMOTIONS_MAX];   /* promoted candidates on the list */
@@ -112,8 +113,11 @@ static void compare(struct greedy *g, size_t i)
             g->nearest[i] = fmaxf(g->nearest[i], similarity);
             continue;
         }
-        const float *row = g->factor + i * g->width;
-        float e = (similarity - matrix_dot(row, g->factor + other * g->width, column)) * g->scale[column];
+        const float *row = g->factor + i * g->width, *of_other = g->factor + other * g->width;
+        float shared = 0;
+        for (size_t k = 0; k < column; k++) /* a few numbers: a call would take longer */
+            shared += row[k] * of_other[k];
+        float e = (similarity - shared) * g->scale[column];
         g->factor[i * g->width + column] = e;
         g->residue[i] -= e * e;
     }
@@ -196,12 +200,20 @@ static void measure(struct greedy *g, size_t i)
     g->measured[i] = g->caps.count;
 }
 
+/* what a candidate gains on an empty list, and never more: features only take from it */
+static double most_gain(const struct greedy *g, size_t i)
+{
+    return (1 - (double)g->pool->diversity) * (double)g->pool->relevance[i];
+}
+
 /* Of those in `promoted` (NULL: of all) that are allowed now: what gains most, or the first behind the considered. */
 static size_t choose_from(struct greedy *g, const bool *promoted)
 {
     bool bounded = !(g->pool->calibration > 0); /* a category may gain as the list grows */
     size_t best = NONE;
     for (size_t i = 0; i < g->pool->considered; i++) {
+        if (bounded && best != NONE && g->descending && most_gain(g, i) <= g->gain[best])
+            break;
         if (g->used[i] || (promoted != NULL && !promoted[i]))
             continue;
         if (bounded && best != NONE && g->gain[i] <= g->gain[best])
@@ -280,10 +292,16 @@ static void put(struct greedy *g, size_t candidate, int turn)
 /* before there is a list */
 static void start_gains(struct greedy *g)
 {
+    g->descending = true;
+    for (size_t i = 1; i < g->pool->considered && g->descending; i++)
+        g->descending = g->pool->relevance[i] <= g->pool->relevance[i - 1];
     if (g->pool->calibration > 0)
         measure_list(g);
-    for (size_t i = 0; i < g->pool->considered; i++)
-        measure(g, i);
+    for (size_t i = 0; i < g->pool->considered; i++) {
+        g->gain[i] = most_gain(g, i);
+        if (g->pool->calibration > 0)
+            measure(g, i);
+    }
 }
 
 static void fill(struct greedy *g)
