@@ -17,7 +17,7 @@
 #include "storage/histories.h"
 
 #define ENGINE_VERSION_TEXT 24 /* of a position as text */
-#define ENGINE_LOADED_MAX   4  /* models beside the active one */
+#define ENGINE_LOADED_MAX   8  /* models beside the active one */
 
 /* A behaviour as it is stored and what it weighs now. */
 struct engine_behaviour {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Models that answer beside the active one, for requests that name them: variants of an experiment, a shadow, a replay. Each has a snapshot of its own, which follows the
- * catalogue as the active one does. They are gone after a restart. */
+ * catalogue as the active one does. They are gone after a restart, but for those that experiments name (server.c). */
 #ifndef RECSYS_DAEMON_ENGINE_LOADED_H
 #define RECSYS_DAEMON_ENGINE_LOADED_H
 

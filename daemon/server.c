@@ -14,6 +14,7 @@
 
 #include <sodium.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -73,6 +74,40 @@ static bool load(struct server *server, struct status *st)
     return background_prepare(&server->background, &server->engine, server->store, server->background_reader, st);
 }
 
+/* ---- models that experiments name */
+
+struct loading {
+    struct registry_order order;
+    char name[EXPERIMENT_MODEL_BYTES + 1];
+};
+
+static void loaded(struct registry_order *order, const struct status *st)
+{
+    if (st->code != STATUS_OK)
+        log_warn("experiment_without_model", "'%s' is not there for an experiment: %s", order->name, st->message);
+    free((struct loading *)order); /* its first member */
+}
+
+/* Beside the active one, so that a restart or a changed file needs nobody's hand. Those that are there already cost nothing. */
+static void load_models(struct server *server, const struct experiments *experiments)
+{
+    for (size_t e = 0; e < experiments_count(experiments); e++) {
+        const struct experiment *experiment = experiments_at(experiments, e);
+        for (size_t v = 0; v < experiment->variant_count; v++) {
+            struct status st = STATUS_INIT;
+            if (experiment->variants[v].model[0] == '\0')
+                continue;
+            struct loading *loading = calloc(1, sizeof *loading);
+            if (loading == NULL)
+                return;
+            snprintf(loading->name, sizeof loading->name, "%s", experiment->variants[v].model);
+            loading->order = (struct registry_order){.kind = REGISTRY_LOAD, .name = loading->name, .done = loaded};
+            if (!background_order(&server->background, &loading->order, &st))
+                loaded(&loading->order, &st);
+        }
+    }
+}
+
 static bool start_threads(struct server *server, struct status *st)
 {
     const struct config *config = &server->config;
@@ -91,6 +126,7 @@ static bool start_threads(struct server *server, struct status *st)
     if (!writer_start(&server->writer, server->store, &server->engine, st) ||
         !background_start(&server->background, &server->writer, st))
         return false;
+    load_models(server, server->experiments.now);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     size_t count = config->server_workers > 0 ? (size_t)config->server_workers : cores > 0 ? (size_t)cores : 1;
     server->workers = calloc(count, sizeof *server->workers);
@@ -222,6 +258,7 @@ bool server_reload(struct server *server, struct status *st)
         return false;
     }
     log_info("reload", "%zu scenarios, %zu experiments", scenarios_count(scenarios), experiments_count(experiments));
+    load_models(server, experiments);
     scenarios_slot_set(&server->scenarios, scenarios);
     experiments_slot_set(&server->experiments, experiments);
     return true;

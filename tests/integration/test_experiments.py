@@ -215,6 +215,17 @@ class Experiments(SharedDaemon):
         self.assertEqual((self.numbers(variants["control"])[:2], self.numbers(variants["ghost"])[:2]),
                          ((len(control), len(control)), (0, 0)))
 
+    def test_its_models_are_there_after_a_restart(self):
+        def is_loaded():
+            return any(model["version"] == self.mine and model["state"] == "loaded" for model in self.client.call("model.list")["models"])
+        self.server.kill()
+        self.server.start()
+        until(is_loaded, "the model of an experiment")
+        self.client.call("model.unload", name=self.mine)
+        self.assertFalse(is_loaded())
+        self.client.call("experiment.reload")
+        until(is_loaded, "the model of an experiment")
+
     # ---- two lists in one
 
     def test_interleaving(self):

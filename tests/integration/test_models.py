@@ -224,14 +224,14 @@ class Registry(SharedDaemon):
         with self.assertRaises(RpcError):
             self.client.call("model.unload", name=second)
 
-    def test_five_are_too_many(self):
-        loaded = [self.stored(20 + k, "many%d" % k) for k in range(5)]
-        for version in loaded[:4]:
+    def test_nine_are_too_many(self):
+        loaded = [self.stored(20 + k, "many%d" % k) for k in range(9)]
+        for version in loaded[:8]:
             self.client.call("model.load", name=version)
         with self.assertRaises(RpcError) as caught:
-            self.client.call("model.load", name=loaded[4])
+            self.client.call("model.load", name=loaded[8])
         self.assertEqual(caught.exception.reason, "TOO_MANY_LOADED")
-        for version in loaded[:4]:
+        for version in loaded[:8]:
             self.client.call("model.unload", name=version)
 
     def test_activate_by_protobuf(self):
