@@ -1,36 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/engine_rerank.h"
 
-#include "daemon/engine_explore.h"
+#include "daemon/engine_relevance.h"
+#include "daemon/engine_rerank_internal.h"
 #include "daemon/engine_values.h"
-#include "models/matrix.h"
-#include "models/rerank.h"
 #include "models/topk.h"
 
 #include <float.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define POOL_FACTOR 10
 #define POOL_LEAST  200
 #define CATEGORY    "category"
-#define SHOWN_MOST  1000 /* impressions of a user that are looked at, the newest */
 
-/* A pool on its way into models/rerank.h; all memory is the worker's arena. */
-struct gathering {
-    const struct scoring *scoring;
-    struct arena *arena;
-    struct ranked *items; /* (count): the pool and behind it promoted ones */
-    size_t count, considered;
-    struct rerank_pool pool;
-    struct cap cap[RULES_CAPS_MAX];
-    struct rerank_promotion promotion[RERANK_PROMOTIONS_MAX]; /* the rules', then exploration */
-    size_t promotion_count;
-    struct engine_exploration drawn;
-};
-
-static bool out_of_memory(struct status *st)
+bool engine_rerank_no_memory(struct status *st)
 {
     return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "the request needs more memory than one may take");
 }
@@ -139,13 +123,12 @@ static bool gather_items(struct gathering *g, const struct ranking *pool, const 
 
 /* ---- features */
 
-static bool is_content(const struct view *view)
+bool engine_rerank_is_content(const struct view *view)
 {
     return strcmp(view->modality, "id") != 0;
 }
 
-/* an item's encoded row as it lies: of length 1, or 0 where the feature is missing */
-static const float *feature_of(const struct gathering *g, int view, size_t i)
+const float *gathering_feature(const struct gathering *g, int view, size_t i)
 {
     const struct snapshot_segment *segment = snapshot_segment_of(g->scoring->view, g->items[i].row);
     size_t components = (size_t)g->scoring->user.model->architecture.views[view].components;
@@ -156,165 +139,17 @@ static bool point_at_features(struct gathering *g)
 {
     const struct architecture *a = &g->scoring->user.model->architecture;
     for (int v = 0; v < a->view_count; v++) {
-        if (!is_content(&a->views[v]))
+        if (!engine_rerank_is_content(&a->views[v]))
             continue;
         const float **rows = arena_alloc(g->arena, (g->considered + 1) * sizeof *rows);
         if (rows == NULL)
             return false;
         for (size_t i = 0; i < g->considered; i++)
-            rows[i] = feature_of(g, v, i);
+            rows[i] = gathering_feature(g, v, i);
         g->pool.components[g->pool.view_count] = (size_t)a->views[v].components;
         g->pool.row[g->pool.view_count++] = rows;
     }
     return true;
-}
-
-/* `cosine` (considered, count) grows by one view's share */
-static bool add_cosines(struct gathering *g, int view, const struct recommender_event *const *met, size_t count,
-                        float *cosine)
-{
-    size_t components = (size_t)g->scoring->user.model->architecture.views[view].components;
-    float *own = arena_floats(g->arena, g->considered * components + 1);
-    float *theirs = arena_floats(g->arena, count * components + 1);
-    if (own == NULL || theirs == NULL)
-        return false;
-    for (size_t i = 0; i < g->considered; i++)
-        memcpy(own + i * components, feature_of(g, view, i), components * sizeof *own);
-    for (size_t l = 0; l < count; l++)
-        memcpy(theirs + l * components, met[l]->rows->view[view] + met[l]->row * components,
-               components * sizeof *theirs);
-    matrix_product(cosine, count, (struct matrix_slice){own, components, false},
-                   (struct matrix_slice){theirs, components, true}, g->considered, count, components, 1, true);
-    return true;
-}
-
-/* far (considered): 1 - the greatest mean cosine with what the user met and did not dislike */
-static bool find_far(struct gathering *g, float *far)
-{
-    const struct scoring *scoring = g->scoring;
-    const struct architecture *a = &scoring->user.model->architecture;
-    const struct recommender_event **met = arena_alloc(g->arena, (scoring->event_count + 1) * sizeof *met);
-    float *cosine = arena_floats(g->arena, g->considered * scoring->event_count + 1);
-    size_t count = 0, views = 0;
-    if (met == NULL || cosine == NULL)
-        return false;
-    for (size_t i = 0; i < scoring->event_count; i++)
-        if (scoring->events[i].rows != NULL && recommender_value(scoring->user.model, &scoring->events[i]) > 0)
-            met[count++] = &scoring->events[i];
-    memset(cosine, 0, (g->considered * count + 1) * sizeof *cosine);
-    for (int v = 0; v < a->view_count; v++) {
-        views += is_content(&a->views[v]);
-        if (is_content(&a->views[v]) && count > 0 && !add_cosines(g, v, met, count, cosine))
-            return false;
-    }
-    for (size_t i = 0; i < g->considered; i++) {
-        float greatest = 0;
-        for (size_t l = 0; l < count; l++)
-            greatest = fmaxf(greatest, cosine[i * count + l]);
-        far[i] = views > 0 ? 1 - fminf(greatest / (float)views, 1) : 1;
-    }
-    return true;
-}
-
-/* ---- relevance */
-
-static float known_to(const struct gathering *g, size_t i)
-{
-    const struct snapshot_segment *segment = snapshot_segment_of(g->scoring->view, g->items[i].row);
-    uint32_t item_id = segment->item_ids[g->items[i].row - segment->first];
-    return log1pf((float)counts_popularity(g->scoring->context.counts, item_id));
-}
-
-/* towards what few know: log(1 + events) against the pool's greatest */
-static bool favour_new(struct gathering *g, float novelty, float *relevance)
-{
-    float *known = arena_floats(g->arena, g->considered + 1), greatest = 0;
-    if (known == NULL)
-        return false;
-    for (size_t i = 0; i < g->considered; i++) {
-        known[i] = known_to(g, i);
-        greatest = fmaxf(greatest, known[i]);
-    }
-    for (size_t i = 0; i < g->considered; i++)
-        relevance[i] = (1 - novelty) * relevance[i] + novelty * (1 - (greatest > 0 ? known[i] / greatest : 0));
-    return true;
-}
-
-static bool favour_far(struct gathering *g, float serendipity, float *relevance)
-{
-    float *far = arena_floats(g->arena, g->considered + 1);
-    if (far == NULL || !find_far(g, far))
-        return false;
-    for (size_t i = 0; i < g->considered; i++)
-        relevance[i] *= 1 - serendipity + serendipity * far[i];
-    return true;
-}
-
-/* ---- what was shown lately */
-
-struct shown {
-    uint32_t item_id;
-    float freshness; /* 1: now, 0: so long ago that it does not matter */
-};
-
-struct shown_list {
-    struct shown *list;
-    size_t count;
-    int64_t now_ms, within_ms;
-};
-
-/* the newest first, so that the first of an item is the one that counts */
-static void note_shown(void *context, uint32_t item_id, int64_t at_ms)
-{
-    struct shown_list *shown = context;
-    float age = (float)(shown->now_ms - at_ms) / (float)shown->within_ms;
-    if (at_ms <= shown->now_ms)
-        shown->list[shown->count++] = (struct shown){item_id, fmaxf(1 - age, 0)};
-}
-
-static bool rotate(struct gathering *g, float *relevance, struct status *st)
-{
-    const struct scoring *scoring = g->scoring;
-    const struct rules *rules = scoring->rules;
-    struct engine_worker *worker = scoring->worker;
-    struct shown_list shown = {.list = arena_alloc(g->arena, SHOWN_MOST * sizeof *shown.list),
-                               .now_ms = scoring->request->now_ms,
-                               .within_ms = rules->rotation_ms};
-    if (shown.list == NULL)
-        return out_of_memory(st);
-    if (worker->history.user_id == 0)
-        return true;
-    if (!store_impression_recent(worker->reader, worker->history.user_id, shown.now_ms - shown.within_ms, shown.now_ms,
-                                 SHOWN_MOST, note_shown, &shown, st))
-        return false;
-    for (size_t i = 0; i < g->considered && shown.count > 0; i++) {
-        const struct snapshot_segment *segment = snapshot_segment_of(scoring->view, g->items[i].row);
-        uint32_t item_id = segment->item_ids[g->items[i].row - segment->first];
-        for (size_t k = 0; k < shown.count; k++)
-            if (shown.list[k].item_id == item_id) {
-                relevance[i] *= 1 - rules->rotation * shown.list[k].freshness;
-                break;
-            }
-    }
-    return true;
-}
-
-static bool set_relevance(struct gathering *g, struct status *st)
-{
-    const struct rules *rules = g->scoring->rules;
-    float *relevance = arena_floats(g->arena, g->count + 1);
-    if (relevance == NULL)
-        return out_of_memory(st);
-    float best = g->count > 0 ? g->items[0].score : 0, worst = best;
-    for (size_t i = 0; i < g->considered; i++)
-        worst = fminf(worst, g->items[i].score);
-    for (size_t i = 0; i < g->count; i++)
-        relevance[i] = best > worst ? fmaxf((g->items[i].score - worst) / (best - worst), 0) : 1;
-    g->pool.relevance = relevance;
-    if ((rules->novelty > 0 && !favour_new(g, rules->novelty, relevance)) ||
-        (rules->serendipity > 0 && !favour_far(g, rules->serendipity, relevance)))
-        return out_of_memory(st);
-    return rules->rotation <= 0 || rotate(g, relevance, st);
 }
 
 /* ---- caps and categories */
@@ -333,7 +168,7 @@ static bool set_caps(struct gathering *g, struct status *st)
     const struct rules *rules = g->scoring->rules;
     uint32_t *rows = candidate_rows(g, g->count, 0);
     if (rows == NULL)
-        return out_of_memory(st);
+        return engine_rerank_no_memory(st);
     for (size_t c = 0; c < rules->cap_count; c++) {
         const struct rule_cap *rule = &rules->caps[c];
         const char *nearest;
@@ -344,7 +179,7 @@ static bool set_caps(struct gathering *g, struct status *st)
                 st, STATUS_INVALID_ARGUMENT, "UNKNOWN_FIELD", "caps", "no item has an attribute '%s'%s%s%s", rule->by,
                 nearest == NULL ? "" : ", did you mean '", nearest == NULL ? "" : nearest, nearest == NULL ? "" : "'?");
         if (!engine_values_map(g->scoring, field, rows, g->count, &map))
-            return out_of_memory(st);
+            return engine_rerank_no_memory(st);
         g->cap[c] = (struct cap){rule->most, rule->window, map.start, map.key, map.key_count};
     }
     g->pool.cap = g->cap;
@@ -396,10 +231,10 @@ static bool gather(struct gathering *g, const struct ranking *pool, const float 
 {
     const struct rules *rules = g->scoring->rules;
     if (!gather_items(g, pool, score, n))
-        return out_of_memory(st);
+        return engine_rerank_no_memory(st);
     if ((rules->diversity > 0 && !point_at_features(g)) || (rules->calibration > 0 && !set_taste(g)))
-        return out_of_memory(st);
-    if (!set_relevance(g, st))
+        return engine_rerank_no_memory(st);
+    if (!engine_relevance_set(g, st))
         return false;
     g->pool.count = g->count;
     g->pool.considered = g->considered;
@@ -425,14 +260,14 @@ bool engine_rerank(const struct scoring *scoring, const float *score, const stru
     struct rerank_result result;
     struct gathering *g = arena_alloc(arena, sizeof *g);
     if (g == NULL)
-        return out_of_memory(st);
+        return engine_rerank_no_memory(st);
     *g = (struct gathering){.scoring = scoring, .arena = arena};
     g->considered = considered < pool->count ? considered : pool->count;
     if (!gather(g, pool, score, n, st))
         return false;
     struct ranked *items = arena_alloc(arena, (n + 1) * sizeof *items);
     if (items == NULL || !rerank(&g->pool, n, &result, arena))
-        return out_of_memory(st);
+        return engine_rerank_no_memory(st);
     *list = (struct ranking){
         .items = items, .count = result.count, .broken_cap = result.broken == SIZE_MAX ? -1 : (int)result.broken};
     for (size_t i = 0; i < result.count; i++) {

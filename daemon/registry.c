@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/registry.h"
+#include "daemon/registry_internal.h"
 
 #include "daemon/engine_loaded.h"
 #include "daemon/log.h"
@@ -17,11 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ORDERS_MAX      16
-#define ORDERS_BYTES    (1u << 20)
-#define RETRY_AFTER_MS  500
-#define RETIRE_MS       5000
-#define EXPIRE_EVERY_US 5000000
+#define ORDERS_MAX     16
+#define ORDERS_BYTES   (1u << 20)
+#define RETRY_AFTER_MS 500
+#define RETIRE_MS      5000
 
 static bool is_default(const char *name)
 {
@@ -279,54 +278,6 @@ static bool unload(struct registry *r, struct registry_order *order, struct stat
                              "model '%.96s' is not loaded beside the active one", order->name);
 }
 
-/* ---- uploads */
-
-/* the file of a complete upload, read once to see that it is whole */
-static char *check_file(struct registry *r, const struct store_model *upload, struct status *st)
-{
-    uint64_t available = model_fit_available(r->engine->config->model_memory_bytes);
-    void *bytes = NULL;
-    size_t size = 0;
-    if (!model_fit_memory(upload->version, 2 * (uint64_t)upload->size_bytes, available, st) ||
-        !store_upload_load(r->reader, upload->version, &bytes, &size, st))
-        return NULL;
-    struct model *model = stored_model_read(upload, bytes, size, st);
-    char *training = model == NULL ? NULL : stored_model_training(model);
-    if (model != NULL && training == NULL)
-        status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory to check a model");
-    model_release(model);
-    free(bytes);
-    return training;
-}
-
-static bool is_files_fault(const struct status *st)
-{
-    return st->code == STATUS_INVALID_ARGUMENT || strcmp(st->reason, "MODEL_DAMAGED") == 0;
-}
-
-static bool check(struct registry *r, struct registry_order *order, struct status *st)
-{
-    struct status drop = STATUS_INIT;
-    struct store_model stored;
-    if (store_model_find(r->reader, order->model.version, &stored, &drop) &&
-        strcmp(stored.sha256, order->model.sha256) == 0)
-        return true; /* a chunk that came twice made two orders of it */
-    char *training = check_file(r, &order->model, st);
-    bool ok = training != NULL && registry_write_finish(r, &order->model, training, st);
-    free(training);
-    if (ok) {
-        metrics_add(METRICS_COUNTER_models_stored, 1);
-        log_info("model_stored", "model '%s' of %lld bytes is stored", order->model.version,
-                 (long long)order->model.size_bytes);
-        return true;
-    }
-    metrics_add(METRICS_COUNTER_models_refused, 1);
-    log_warn("model_refused", "'%s': %s", order->model.version, st->message);
-    if (is_files_fault(st) && !registry_write_drop(r, order->model.version, &drop))
-        log_warn("upload_not_dropped", "'%s': %s", order->model.version, drop.message);
-    return false;
-}
-
 /* ---- orders */
 
 static void carry_out(struct registry *r, struct registry_order *order)
@@ -335,7 +286,7 @@ static void carry_out(struct registry *r, struct registry_order *order)
     bool ok = false;
     switch (order->kind) {
     case REGISTRY_CHECK:
-        ok = check(r, order, &st);
+        ok = registry_upload_check(r, order, &st);
         break;
     case REGISTRY_ACTIVATE:
         ok = activate(r, order, &st);
@@ -367,18 +318,11 @@ bool registry_submit(struct registry *registry, struct registry_order *order, st
 void registry_work(struct registry *registry, int64_t counts_position, bool items_settled)
 {
     struct registry_order *order;
-    struct status st = STATUS_INIT;
     registry->counts_position = counts_position;
     while ((order = queue_pop(&registry->orders, 0)) != NULL)
         carry_out(registry, order);
     tend_snapshot(registry, items_settled);
-    int64_t now_us = timestamp_monotonic_us(), upload_us = registry->engine->config->model_upload_ms * 1000;
-    if (now_us - registry->expired_us < (upload_us < EXPIRE_EVERY_US ? upload_us : EXPIRE_EVERY_US) ||
-        !registry->has_uploads)
-        return;
-    registry->expired_us = now_us;
-    if (!registry_write_expire(registry, &st))
-        log_warn("uploads_not_expired", "%s", st.message);
+    registry_upload_expire(registry);
 }
 
 void registry_end(struct registry *registry)
@@ -443,17 +387,6 @@ static struct model *first_model(struct registry *r, struct store *store, struct
     return first_fit(r, store, st);
 }
 
-static bool forget_uploads(struct store *store, struct status *st)
-{
-    int64_t dropped;
-    if (!store_begin(store, st))
-        return false;
-    if (store_upload_expire(store, INT64_MAX, &dropped, st) && store_commit(store, st))
-        return true;
-    store_rollback(store);
-    return false;
-}
-
 bool registry_open(struct registry *registry, struct engine *engine, struct store *store, struct store *reader,
                    struct arena *arena, int64_t counts_position, struct status *st)
 {
@@ -461,7 +394,7 @@ bool registry_open(struct registry *registry, struct engine *engine, struct stor
         (struct registry){.engine = engine, .reader = reader, .arena = arena, .counts_position = counts_position};
     if (!queue_init(&registry->orders, ORDERS_MAX, ORDERS_BYTES))
         return status_fail(st, STATUS_RESOURCE_EXHAUSTED, "NO_MEMORY", "no memory for a queue");
-    if (!forget_uploads(store, st))
+    if (!registry_upload_forget(store, st))
         return false;
     struct model *model = first_model(registry, store, st);
     bool ok = model != NULL && install(registry, model, st);
