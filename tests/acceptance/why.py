@@ -188,7 +188,8 @@ def order_faults(request, reply):
     stage, score, last = reply["stage"], reply["explained"]["score"], reply.get("last")
     if stage == "rules" and set(request) <= set(SCORED_BY):
         return ["there are no rules"]
-    if last is not None and abs(last["score"] - score) > 2 * terms.tolerance(last) and (stage == "rules") != (score > last["score"]):
+    room = bool(reply["list"].get("shortened"))  # caps left places empty
+    if last is not None and abs(last["score"] - score) > 2 * terms.tolerance(last) and (stage == "rules") != (room or score > last["score"]):
         return ["stage is '%s', it has %.9g and the last %.9g" % (stage, score, last["score"])]
     return []
 
