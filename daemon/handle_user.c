@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SEQ_TEXT 24
+
 struct merge {
     const Recsys__UserMergeRequest *request;
     struct server *server;
@@ -44,13 +46,21 @@ static bool write_merge(struct writer *writer, struct write_task *task, struct s
     return true;
 }
 
+/* the position that a reply tells: its own, or where nothing was written the log's */
+static char *write_seq(char seq[SEQ_TEXT], const struct writer *writer, const struct ingest *ingest)
+{
+    int64_t position = ingest->position > 0 ? ingest->position : writer->engine->committed;
+    snprintf(seq, SEQ_TEXT, "%lld", (long long)position);
+    return seq;
+}
+
 /* memory forgets both before anybody is told */
 static void merge_done(struct writer *writer, struct write_task *task, const struct status *st)
 {
     struct ingest *ingest = task->context;
     struct merge *merge = ingest->rows;
     Recsys__UserMergeReply reply = RECSYS__USER_MERGE_REPLY__INIT;
-    char seq[24];
+    char seq[SEQ_TEXT];
     histories_drop(writer->engine->histories, merge->request->from);
     histories_drop(writer->engine->histories, merge->request->into);
     if (merge->moved + merge->duplicates > 0 && st->code == STATUS_OK)
@@ -61,9 +71,7 @@ static void merge_done(struct writer *writer, struct write_task *task, const str
         job_fail(ingest->job, st);
         return;
     }
-    int64_t position = ingest->position > 0 ? ingest->position : writer->engine->committed;
-    snprintf(seq, sizeof seq, "%lld", (long long)position);
-    reply.seq = seq;
+    reply.seq = write_seq(seq, writer, ingest);
     reply.known = merge->known;
     reply.moved = merge->moved;
     reply.duplicates = merge->duplicates;
@@ -122,7 +130,7 @@ static void erasure_done(struct writer *writer, struct write_task *task, const s
     struct erasure *erasure = ingest->rows;
     Recsys__UserEraseReply reply = RECSYS__USER_ERASE_REPLY__INIT;
     struct status checkpoint = STATUS_INIT;
-    char seq[24];
+    char seq[SEQ_TEXT];
     histories_drop(writer->engine->histories, erasure->request->user);
     served_clear(&erasure->server->served); /* requests of this user among them */
     if (erasure->known && st->code == STATUS_OK)
@@ -138,9 +146,7 @@ static void erasure_done(struct writer *writer, struct write_task *task, const s
         job_fail(ingest->job, st);
         return;
     }
-    int64_t position = ingest->position > 0 ? ingest->position : writer->engine->committed;
-    snprintf(seq, sizeof seq, "%lld", (long long)position);
-    reply.seq = seq;
+    reply.seq = write_seq(seq, writer, ingest);
     reply.known = erasure->known;
     reply.events = erasure->erased.events;
     reply.impressions = erasure->erased.impressions;
